@@ -1,0 +1,77 @@
+// Messages between the fabric and an instance, over the process channel (structured clone). The fabric sends an
+// accepted client socket as the handle that goes with a `connection` message. No message carries key material.
+
+/** What a new pool begins with; used once, while the pool's state is still empty. */
+export interface Founding {
+  readonly tenantId: string;
+  /** Object ids that become Managed HSM Administrator at `/`. */
+  readonly administrators: readonly string[];
+  /** Object ids that also become Crypto Officer and Crypto User at `/`: only for a pool that `up` activates itself. */
+  readonly cryptoUsers: readonly string[];
+  readonly issuers: readonly TrustedIssuer[];
+  /** Soft-delete retention in days, 7..90. */
+  readonly retentionDays: number;
+  readonly purgeProtection: boolean;
+}
+
+/** An issuer of access tokens, pinned by its signing keys. */
+export interface TrustedIssuer {
+  /** The `iss` claim, compared exactly. */
+  readonly issuer: string;
+  /** Public keys as JWKs with `kid` and `alg`. */
+  readonly keys: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Another member of the pool, as the fabric introduces it. */
+export interface Peer {
+  readonly instance: number;
+  /** PEM; the certificate that the peer's link presents. */
+  readonly certificate: string;
+  /** TCP port on 127.0.0.1. */
+  readonly port: number;
+}
+
+export type ToInstance =
+  | {
+      readonly kind: 'start';
+      readonly pool: string;
+      /** 0, 1 or 2. */
+      readonly instance: number;
+      /** The instance's own directory; it exists and is locked for the life of the process. */
+      readonly directory: string;
+      /** Path of the PKCS#11 module. */
+      readonly module: string;
+      /** Suffix of host names and of token audiences: `managedhsm.localhost`. */
+      readonly domain: string;
+      /** Port of the data plane as clients see it; for the URLs in answers. */
+      readonly dataPort: number;
+      /** `https://host:port/{tenantId}`, named in the 401 challenge. */
+      readonly authority: string;
+      readonly founding: Founding;
+    }
+  | { readonly kind: 'peers'; readonly peers: readonly Peer[] }
+  /** Comes with a socket handle; `head` are the bytes that were read from it to find the server name. */
+  | { readonly kind: 'connection'; readonly head: Uint8Array }
+  /** Finish running requests, then exit with code 0. */
+  | { readonly kind: 'drain' };
+
+export interface InstanceReport {
+  readonly role: 'primary' | 'backup';
+  /** Linked with every other member and nothing missing. */
+  readonly inSync: boolean;
+  readonly epoch: number;
+  /** Index of the newest committed mutation. */
+  readonly committed: number;
+  readonly keys: number;
+  readonly activation: 'Active' | 'NotActivated';
+  /** PEM of the pool's TLS root; its key is an internal key of the pool, inside the slots. */
+  readonly rootCertificate: string;
+}
+
+export type FromInstance =
+  /** The mesh listens; answered with `peers` once all three have said so. */
+  | { readonly kind: 'introduced'; readonly certificate: string; readonly port: number }
+  /** Serves requests from now on; sent again whenever the report changes. */
+  | { readonly kind: 'serving'; readonly report: InstanceReport }
+  /** Last words; the process exits right after. Never holds a secret. */
+  | { readonly kind: 'failed'; readonly reason: string };
