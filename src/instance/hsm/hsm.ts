@@ -1,0 +1,33 @@
+// One HSM: what its verbs work with. Made once by the instance's main program.
+import type { Mutation } from '../model/mutation.js';
+import type { Tag } from '../model/judge.js';
+import type { State, Change } from '../model/state.js';
+import type { Seconds } from '../../values/moments.js';
+import type { Partition } from '../partition/partition.js';
+
+/** A mutation that stands: committed by every member of the view and applied here. */
+export interface Committed {
+  readonly index: number;
+  /** The mutation's time as the primary set it. */
+  readonly time: Seconds;
+  /** What it changed, computed by this member; the answer to the caller is made from this and nothing newer. */
+  readonly changes: readonly Change[];
+}
+
+export interface Hsm {
+  /** Committed state. Read it in one synchronous turn after {@link settled}. */
+  readonly state: State;
+  readonly partition: Partition;
+  /** Seconds since 1970, by the pool's clock. */
+  now(): Seconds;
+  /**
+   * Resolves when no undecided mutation touches any of these tags; at once in nearly every case, and then returns
+   * undefined instead of a promise. After a wait the caller starts again from its permission check. `keys` stands for
+   * every key. Rejects with an `Outage` when the wait takes too long.
+   */
+  settled(tags: readonly (Tag | 'keys')[]): Promise<void> | undefined;
+  /**
+   * Submits a mutation to the primary. Rejects with the primary's `RefusedError`, or with an `Outage`.
+   */
+  submit(mutation: Mutation): Promise<Committed>;
+}

@@ -1,0 +1,50 @@
+// The judge: one pure function from a state and a mutation to what changes, or to the reason why nothing does.
+// The primary calls it to decide, the others to check, all of them to apply.
+import { permit } from './rbac/permit.js';
+import { applyToKeys } from './keys/apply.js';
+import { found, POOL } from './pool.js';
+import { Refusal } from './refusal.js';
+import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
+import type { Mutation } from './mutation.js';
+
+/**
+ * What the mutation changes when it becomes entry `index` of the log. The caller has made sure that its id is not in
+ * `outcomes` and that its time is not before the last one's.
+ */
+export function judge(state: State, mutation: Mutation, index: number): Change[] | Refusal {
+  const { authority } = mutation;
+  if (authority) {
+    const denied = permit(state, authority.caller, authority.action, authority.scope);
+    if (denied) return denied;
+  }
+  const changes = apply(state, mutation);
+  if (changes instanceof Refusal) return changes;
+  const slot = String(index % OUTCOMES_KEPT);
+  const oldest = state.get('outcomeSlots', slot);
+  if (oldest) changes.push(remove('outcomes', oldest.mutation));
+  changes.push(put('outcomes', mutation.id, { index }), put('outcomeSlots', slot, { mutation: mutation.id }));
+  return changes;
+}
+
+function apply(state: State, mutation: Mutation): Change[] | Refusal {
+  if (mutation.kind === 'PoolFounded') return found(state, mutation);
+  if (state.get('pool', POOL)?.activation !== 'Active')
+    return new Refusal('NotActivated', 'The HSM is not activated');
+  return applyToKeys(state, mutation);
+}
+
+/** A tag names what a read depends on and a mutation touches; a read waits only for undecided mutations that share one. */
+export type Tag = `key:${string}` | `principal:${string}` | 'definitions' | 'pool';
+
+export function tagsOf(mutation: Mutation): Tag[] {
+  switch (mutation.kind) {
+    case 'PoolFounded':
+      return ['pool'];
+    case 'KeyVersionCreated':
+    case 'KeyUpdated':
+    case 'KeyDeleted':
+    case 'KeyRecovered':
+    case 'KeyPurged':
+      return [`key:${mutation.name}`];
+  }
+}

@@ -1,0 +1,90 @@
+// Mutations: everything that can change a pool's state. Times and random ids are inside, so that judging and
+// applying are the same on every member.
+import type { Founding } from '../../values/messages.js';
+import type { SealedKey } from '../../values/key-spec.js';
+import type { Seconds } from '../../values/moments.js';
+import type { KeyOperation } from './keys/records.js';
+import type { InternalKey } from './pool.js';
+import type { DataAction } from './rbac/built-in-roles.js';
+import type { Caller, Scope } from './rbac/records.js';
+
+/** On whose behalf: judged again in log order. Absent only for what the pool does by itself. */
+export interface Authority {
+  readonly caller: Caller;
+  readonly action: DataAction;
+  readonly scope: Scope;
+}
+
+interface Envelope {
+  /** Random UUID; the same mutation is taken once however often it is submitted. */
+  readonly id: string;
+  readonly time: Seconds;
+  readonly authority?: Authority;
+}
+
+export interface PoolFounded extends Envelope {
+  readonly kind: 'PoolFounded';
+  readonly pool: string;
+  readonly founding: Founding;
+  readonly tlsIssuer: InternalKey;
+  /** Names for the first role assignments, at least as many as there are. */
+  readonly assignmentIds: readonly string[];
+}
+
+export interface KeyVersionCreated extends Envelope {
+  readonly kind: 'KeyVersionCreated';
+  readonly name: string;
+  readonly version: string;
+  readonly sealed: SealedKey;
+  readonly operations: readonly KeyOperation[];
+  readonly enabled: boolean;
+  readonly notBefore?: Seconds;
+  readonly expires?: Seconds;
+  readonly tags?: Readonly<Record<string, string>>;
+}
+
+/** Members left out are kept. */
+export interface KeyUpdated extends Envelope {
+  readonly kind: 'KeyUpdated';
+  readonly name: string;
+  /** Absent: the newest at the time of judging. */
+  readonly version?: string;
+  readonly operations?: readonly KeyOperation[];
+  readonly enabled?: boolean;
+  readonly notBefore?: Seconds;
+  readonly expires?: Seconds;
+  readonly tags?: Readonly<Record<string, string>>;
+}
+
+export interface KeyDeleted extends Envelope {
+  readonly kind: 'KeyDeleted';
+  readonly name: string;
+}
+
+export interface KeyRecovered extends Envelope {
+  readonly kind: 'KeyRecovered';
+  readonly name: string;
+}
+
+export interface KeyPurged extends Envelope {
+  readonly kind: 'KeyPurged';
+  readonly name: string;
+}
+
+export type Mutation = PoolFounded | KeyMutation;
+export type KeyMutation = KeyVersionCreated | KeyUpdated | KeyDeleted | KeyRecovered | KeyPurged;
+
+/** The blob that every slot must open before the mutation may stand, if it brings one. */
+export function sealedIn(mutation: Mutation): SealedKey | undefined {
+  switch (mutation.kind) {
+    case 'PoolFounded':
+      return mutation.tlsIssuer.sealed;
+    case 'KeyVersionCreated':
+      return mutation.sealed;
+    case 'KeyUpdated':
+    case 'KeyDeleted':
+    case 'KeyRecovered':
+    case 'KeyPurged':
+      return undefined;
+  }
+}

@@ -1,0 +1,39 @@
+// Refusals: the expected ways in which the model says no. The HTTP face of each is a row in the API's table.
+
+export type RefusalCode =
+  | 'BadParameter'
+  | 'NotPermitted'
+  | 'NotActivated'
+  | 'KeyNotFound'
+  | 'DeletedKeyNotFound'
+  | 'NameHeldByDeletedKey'
+  | 'TooManyKeys'
+  | 'TooManyVersions'
+  | 'KeyDisabled'
+  | 'KeyNotYetValid'
+  | 'KeyExpired'
+  | 'OperationNotAllowed'
+  | 'PurgeProtected'
+  | 'AlreadyFounded';
+
+/** A refusal; `detail` says what was refused in words that may be shown to the caller. */
+export class Refusal {
+  constructor(
+    readonly code: RefusalCode,
+    readonly detail: string,
+  ) {}
+}
+
+/** Carries a {@link Refusal} through code that throws. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  constructor(readonly refusal: Refusal) {
+    super(`${refusal.code}: ${refusal.detail}`);
+  }
+}
+
+/** Throws the refusal, if there is one. */
+export function heed<T>(result: T | Refusal): T {
+  if (result instanceof Refusal) throw new RefusedError(result);
+  return result;
+}
