@@ -1,0 +1,185 @@
+// Commands that ask a running fabric. They speak HTTPS like any customer: log in as the administrator whose file lies
+// in the data directory, check the fabric's certificate against ca.pem, call.
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import type { FabricStatus } from '../fabric/control/management.js';
+import type { NewPrincipal } from '../fabric/login/principals.js';
+import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
+import type { PoolStatus } from '../fabric/pools/pool.js';
+import { readyDocument } from './document.js';
+import { CommandError } from './failure.js';
+
+const PATIENCE_MS = 30_000;
+
+export async function status(dataDirectory: string, json: boolean): Promise<void> {
+  const document = readyDocument(dataDirectory, await (await connect(dataDirectory)).status());
+  if (json) {
+    print(JSON.stringify(document));
+    return;
+  }
+  print(
+    `control plane ${document.controlPlane}, tenant ${document.tenantId}, certificates ${document.caFile}`,
+  );
+  for (const pool of document.pools) print(poolText(pool));
+}
+
+export async function addPrincipal(dataDirectory: string, name: string, json: boolean): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const added = (await fabric.call('POST', '/trivet/principals', { name })) as NewPrincipal;
+  print(
+    json
+      ? JSON.stringify(added)
+      : `client id      ${added.clientId}\nclient secret  ${added.clientSecret} (shown only now)\nobject id      ${added.objectId}`,
+  );
+}
+
+export async function inflict(
+  dataDirectory: string,
+  fault: 'kill' | 'pause' | 'resume',
+  id: string,
+  pool: string | undefined,
+  json: boolean,
+): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const name = pool ?? onlyPool(await fabric.status());
+  const path = `/trivet/pools/${encodeURIComponent(name)}/partitions/${encodeURIComponent(id)}/${fault}`;
+  const done = (await fabric.call('POST', path)) as { id: number; pid: number };
+  const past = { kill: 'killed', pause: 'paused', resume: 'resumed' }[fault];
+  print(json ? JSON.stringify(done) : `partition ${done.id} of ${name} ${past} (process ${done.pid})`);
+}
+
+function onlyPool({ pools }: FabricStatus): string {
+  const [only, second] = pools;
+  if (only && !second) return only.name;
+  throw new CommandError(
+    `there are several pools, name one with --pool: ${pools.map(({ name }) => name).join(', ')}`,
+  );
+}
+
+function poolText(pool: PoolStatus): string {
+  const lines = pool.instances.map((instance) => {
+    if (instance.role === 'down') return `  partition ${instance.id}  down: ${instance.reason}`;
+    const state = [
+      instance.role,
+      instance.inSync ? 'in sync' : 'not in sync',
+      ...(instance.paused ? ['paused'] : []),
+    ];
+    return `  partition ${instance.id}  ${state.join(', ')} (process ${String(instance.pid)})`;
+  });
+  return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...lines].join('\n');
+}
+
+interface FabricClient {
+  status(): Promise<FabricStatus>;
+  call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+async function connect(dataDirectory: string): Promise<FabricClient> {
+  const places = new Places(dataDirectory);
+  const running = readRunning(places);
+  if (!running) {
+    throw new CommandError(
+      `no fabric runs on ${places.root}; start one with: trivet up --data-dir ${places.root}`,
+    );
+  }
+  const admin = readAdmin(places);
+  if (!admin) throw new CommandError(`${places.admin} is missing; it holds the administrator's credentials`);
+  const send = sender(running.controlPort, readFileSync(places.caFile, 'utf8'), places.root);
+
+  const login = await send(
+    'POST',
+    '/adfs/oauth2/token',
+    {
+      'Content-Type': 'application/x-www-form-urlencoded',
+    },
+    new URLSearchParams({
+      grant_type: 'client_credentials',
+      client_id: admin.clientId,
+      client_secret: admin.clientSecret,
+      scope: `https://localhost:${running.controlPort}/.default`,
+    }).toString(),
+  );
+  const token = member(login.body, 'access_token');
+  if (token === undefined) {
+    throw new CommandError(
+      `the fabric did not log us in: ${member(login.body, 'error_description') ?? login.status}`,
+    );
+  }
+  const call: FabricClient['call'] = async (method, path, body) => {
+    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+    const answer = await send(method, path, headers, body === undefined ? undefined : JSON.stringify(body));
+    if (answer.status < 300) return answer.body;
+    const error =
+      typeof answer.body === 'object' && answer.body !== null && 'error' in answer.body && answer.body.error;
+    throw new CommandError(member(error, 'message') ?? `the fabric answered ${answer.status}`);
+  };
+  return { call, status: async () => (await call('GET', '/trivet/status')) as FabricStatus };
+}
+
+function member(value: unknown, name: string): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const found = (value as Record<string, unknown>)[name];
+  return typeof found === 'string' ? found : undefined;
+}
+
+type Send = (
+  method: string,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  body?: string,
+) => Promise<Answer>;
+
+function sender(port: number, ca: string, root: string): Send {
+  return (method, path, headers, body) =>
+    new Promise((resolve, reject) => {
+      const fail = (error: NodeJS.ErrnoException): void =>
+        reject(
+          error.code === 'ECONNREFUSED'
+            ? new CommandError(`no fabric answers for ${root}; start it with: trivet up --data-dir ${root}`)
+            : new CommandError(`the fabric on port ${port} cannot be reached: ${error.message}`, {
+                cause: error,
+              }),
+        );
+      const outgoing = request(
+        {
+          host: '127.0.0.1',
+          servername: 'localhost',
+          port,
+          method,
+          path,
+          ca,
+          agent: false,
+          timeout: PATIENCE_MS,
+          headers: { ...headers, Host: `localhost:${port}`, 'Content-Length': Buffer.byteLength(body ?? '') },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', fail);
+          response.on('end', () => {
+            resolve({ status: response.statusCode ?? 0, body: parse(Buffer.concat(chunks).toString()) });
+          });
+        },
+      );
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${PATIENCE_MS / 1_000} s`)));
+      outgoing.on('error', fail);
+      outgoing.end(body);
+    });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // not ours: the status has to do
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+// The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
+// code.
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { explain } from './failure.js';
+import { defaultDirectory } from './home.js';
+import type { UpOptions } from './up.js';
+
+interface Target {
+  dataDir: string;
+  json?: true;
+}
+
+const dataDir = (): Option =>
+  new Option('--data-dir <directory>', 'where everything is kept')
+    .env('TRIVET_HOME')
+    .default(defaultDirectory());
+const json = (): Option => new Option('--json', 'print JSON');
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (!/^[0-9]{1,5}$/.test(text) || port > 65_535) throw new InvalidArgumentError('a port is 0 to 65535');
+  return port;
+}
+
+function program(): Command {
+  const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
+  trivet
+    .command('up')
+    .description('start the pools; on an empty directory make one first')
+    .addOption(dataDir())
+    .option('--control-port <port>', 'control plane and login; 0: any free port', portNumber, 8443)
+    .option('--data-port <port>', 'data plane of all pools; 0: any free port', portNumber, 9443)
+    .option('--pool <name>', 'name of the first pool (default: dev)')
+    .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
+    .option('--ready-file <file>', 'written when every pool answers')
+    .action(async (options: UpOptions) => {
+      const { up } = await import('./up.js');
+      await up(options);
+    });
+  trivet
+    .command('status')
+    .description('show the pools and their partitions')
+    .addOption(dataDir())
+    .addOption(json())
+    .action(async (options: Target) => {
+      const { status } = await import('./ask.js');
+      await status(options.dataDir, options.json === true);
+    });
+  trivet
+    .command('principal')
+    .description('who may log in')
+    .command('add <name>')
+    .description('add a service principal; its secret is shown once')
+    .addOption(dataDir())
+    .addOption(json())
+    .action(async (name: string, options: Target) => {
+      const { addPrincipal } = await import('./ask.js');
+      await addPrincipal(options.dataDir, name, options.json === true);
+    });
+  const partition = trivet.command('partition').description('faults on request, for tests and drills');
+  for (const [fault, what] of [
+    ['kill', 'end a partition with SIGKILL'],
+    ['pause', 'stop a partition where it stands'],
+    ['resume', 'let a paused partition go on'],
+  ] as const) {
+    partition
+      .command(`${fault} <id>`)
+      .description(`${what}; the three are 0, 1 and 2`)
+      .addOption(dataDir())
+      .addOption(json())
+      .option('--pool <name>', 'which pool, where there are several')
+      .action(async (id: string, options: Target & { pool?: string }) => {
+        const { inflict } = await import('./ask.js');
+        await inflict(options.dataDir, fault, id, options.pool, options.json === true);
+      });
+  }
+  return trivet;
+}
+
+program()
+  .parseAsync()
+  .catch((error: unknown) => {
+    process.stderr.write(`trivet: ${explain(error)}\n`);
+    process.exitCode = 1;
+  });

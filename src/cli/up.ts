@@ -1,0 +1,102 @@
+// `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
+import { dirname, resolve } from 'node:path';
+import { writeDurably, makeDirectory } from '../fabric/pools/durable-file.js';
+import { startFabric } from '../fabric/main.js';
+import type { Fabric } from '../fabric/main.js';
+import { readyDocument } from './document.js';
+import type { ReadyDocument } from './document.js';
+import { findModule } from './home.js';
+
+export interface UpOptions {
+  dataDir: string;
+  controlPort: number;
+  dataPort: number;
+  pool?: string;
+  module?: string;
+  readyFile?: string;
+}
+
+/** Steps shorter than this are not worth a line. */
+const QUIET_MS = 1_000;
+
+export async function up(options: UpOptions): Promise<void> {
+  const leave = onSignal();
+  const steps = new Steps();
+  const starting = startFabric({
+    dataDirectory: options.dataDir,
+    controlPort: options.controlPort,
+    dataPort: options.dataPort,
+    ...(options.pool !== undefined && { pool: options.pool }),
+    module: findModule(options.module),
+    progress: (step) => steps.begin(step),
+  });
+  // Told to leave before it is ready: the kernel ends the instances with this process, and a start that was cut off
+  // is what every start must cope with anyway.
+  const fabric = await Promise.race([starting, leave.then(() => undefined)]);
+  steps.end();
+  if (!fabric) process.exit(0);
+  const document = readyDocument(options.dataDir, fabric.status());
+  if (options.readyFile !== undefined) writeReadyFile(options.readyFile, document);
+  say(introduction(fabric, document));
+  await leave;
+  say('leaving: running requests are finished first (again to leave at once)');
+  await fabric.stop();
+  process.exit(0); // what is left holds no data: a handle that somebody forgot must not keep us here
+}
+
+// Holds the administrator's secret, hence for the owner only.
+function writeReadyFile(file: string, document: ReadyDocument): void {
+  makeDirectory(dirname(resolve(file)));
+  writeDurably(resolve(file), `${JSON.stringify(document)}\n`, 0o600);
+}
+
+// The first signal asks; the second ends at once, and the instances with it.
+function onSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const hear = (): void => {
+      if (asked) process.exit(130);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGINT', hear).on('SIGTERM', hear);
+  });
+}
+
+function introduction(fabric: Fabric, document: ReadyDocument): string {
+  const lines = [
+    `control plane and login  ${document.controlPlane}`,
+    `tenant                   ${document.tenantId}`,
+    `authority file           ${document.caFile}`,
+    `administrator            ${fabric.places.admin}`,
+  ];
+  for (const pool of document.pools) {
+    const { hostname, port } = new URL(pool.uri);
+    lines.push(
+      `pool ${pool.name.padEnd(19)} ${pool.uri} (${pool.activation})`,
+      '',
+      `To resolve the name, add to the hosts file:  127.0.0.1 ${hostname}`,
+      `Or use https://localhost:${port} with disableChallengeResourceVerification in the SDK.`,
+      `Node trusts it with NODE_EXTRA_CA_CERTS=${document.caFile}`,
+    );
+  }
+  return lines.join('\n');
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+// Shows a step only when it takes long enough for somebody to wonder.
+class Steps {
+  #timer: NodeJS.Timeout | undefined;
+
+  begin(step: string): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => say(`${step} ...`), QUIET_MS);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,91 @@
+// The heavy half of putting the fabric together (web framework, tokens, certificates, log); loaded while instances
+// start. Part of main.ts in everything but time.
+import { existsSync, readFileSync } from 'node:fs';
+import pino from 'pino';
+import type { Logger } from 'pino';
+import type { Answer } from './control/control-port.js';
+import { controlLeaf, newAuthority } from './control/authority.js';
+import type { KeyAndCertificate } from './control/authority.js';
+import { ControlRefusal } from './control/errors.js';
+import { controlRoutes, hostBase } from './control/routes.js';
+import type { Caller } from './control/routes.js';
+import type { FabricStatus } from './control/management.js';
+import type { LoginKey } from './login/login-key.js';
+import { PrincipalError } from './login/principals.js';
+import type { Principals } from './login/principals.js';
+import { resourcesOf } from './login/resources.js';
+import { loginRoutes } from './login/routes.js';
+import { callerOf } from './login/token.js';
+import { writeDurably } from './pools/durable-file.js';
+import type { Estate, Places } from './pools/estate.js';
+import type { Pool } from './pools/pool.js';
+
+export interface AnsweringParts {
+  readonly estate: Estate;
+  readonly login: LoginKey;
+  readonly principals: Principals;
+  readonly controlPort: number;
+  readonly dataPort: number;
+  readonly domain: string;
+  readonly status: () => FabricStatus;
+  readonly pool: (name: string) => Pool | undefined;
+  readonly log: Logger;
+}
+
+/** The fabric's log: JSON lines on standard error, beside the instances' own. */
+export function openLog(): Logger {
+  return pino({ name: 'fabric', base: { pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
+}
+
+/** What the control port shows, and the certificate that clients check it with. */
+export async function controlIdentity(
+  places: Places,
+  domain: string,
+): Promise<{ leaf: KeyAndCertificate; authority: string }> {
+  const authority = await openAuthority(places, domain);
+  return { leaf: await controlLeaf(authority), authority: authority.certificate };
+}
+
+// The fabric's certificate authority, made on an empty directory.
+async function openAuthority(places: Places, domain: string): Promise<KeyAndCertificate> {
+  const [keyFile, certificateFile] = [places.own('ca-key.pem'), places.own('ca.pem')];
+  if (existsSync(keyFile) && existsSync(certificateFile)) {
+    return { key: readFileSync(keyFile, 'utf8'), certificate: readFileSync(certificateFile, 'utf8') };
+  }
+  const made = await newAuthority(domain);
+  writeDurably(keyFile, made.key, 0o600);
+  writeDurably(certificateFile, made.certificate);
+  return made;
+}
+
+/** What answers on the control port. */
+export function controlAnswer(parts: AnsweringParts): Answer {
+  const { estate, login, principals, controlPort, dataPort, domain, log } = parts;
+  const baseOf = hostBase(controlPort);
+  const resources = resourcesOf(controlPort, domain);
+  const identify = async (token: string): Promise<Caller | undefined> => {
+    const objectId = await callerOf(login, estate.tenantId, resources.controlPlane, token);
+    const principal = objectId === undefined ? undefined : principals.byObjectId(objectId);
+    return principal && { objectId: principal.objectId, administrator: principal.controlPlane };
+  };
+  const addPrincipal = async (name: string): Promise<unknown> => {
+    try {
+      const added = await principals.add(name);
+      log.info({ name, objectId: added.objectId }, 'principal added');
+      return added;
+    } catch (error) {
+      if (!(error instanceof PrincipalError)) throw error;
+      throw new ControlRefusal(error.code === 'NameTaken' ? 'Conflict' : 'BadRequest', error.message);
+    }
+  };
+  return controlRoutes({
+    ...estate,
+    domain,
+    dataPort,
+    baseOf,
+    login: loginRoutes({ tenantId: estate.tenantId, key: login, principals, resources, baseOf }),
+    identify,
+    management: { status: parts.status, addPrincipal, pool: parts.pool },
+    report: (error) => log.error({ err: error }, 'control plane failed'),
+  });
+}

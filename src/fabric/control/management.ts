@@ -1,0 +1,80 @@
+// The fabric's own management interface, outside the namespace of Azure's control plane: `/trivet/...`. What the
+// command line speaks. Every route is for administrators of the control plane only.
+import express from 'express';
+import type { Request, Router } from 'express';
+import type { Pool, PoolStatus } from '../pools/pool.js';
+import { ControlRefusal } from './errors.js';
+
+/** The document that `trivet status` shows; the owner's own credentials are added by who reads them from disk. */
+export interface FabricStatus {
+  readonly controlPlane: string;
+  readonly authority: string;
+  readonly tenantId: string;
+  readonly subscriptionId: string;
+  readonly resourceGroup: string;
+  readonly caFile: string;
+  readonly pools: readonly PoolStatus[];
+}
+
+export interface ManagementParts {
+  readonly status: () => FabricStatus;
+  /** Throws a {@link ControlRefusal} for a name that cannot be given. */
+  readonly addPrincipal: (name: string) => Promise<unknown>;
+  readonly pool: (name: string) => Pool | undefined;
+}
+
+export function managementRoutes(parts: ManagementParts): Router {
+  const routes = express.Router();
+  routes.use(express.json({ limit: '64kb' }));
+  routes.get('/status', (_request, response) => {
+    response.json(parts.status());
+  });
+  routes.post('/principals', async (request, response) => {
+    const name = bodyOf(request)['name'];
+    if (typeof name !== 'string') throw new ControlRefusal('BadRequest', 'The body must have a "name".');
+    response.status(201).json(await parts.addPrincipal(name));
+  });
+  routes.post('/pools/:pool/partitions/:id/:fault', async (request, response) => {
+    response.json(await inflict(parts, request));
+  });
+  return routes;
+}
+
+// Faults on request, for tests and drills.
+async function inflict(parts: ManagementParts, request: Request): Promise<{ id: number; pid: number }> {
+  const { pool: name = '', id = '', fault = '' } = request.params as Record<string, string | undefined>;
+  const pool = parts.pool(name.toLowerCase());
+  if (!pool) throw new ControlRefusal('NotFound', `There is no pool "${name}".`);
+  const instance = /^[0-9]$/.test(id) ? pool.instance(Number(id)) : undefined;
+  if (!instance)
+    throw new ControlRefusal('NotFound', `Pool ${name} has no partition "${id}"; they are 0, 1 and 2.`);
+  const { pid } = instance;
+  if (pid === undefined) {
+    throw new ControlRefusal(
+      'Conflict',
+      `Partition ${id} is down: ${instance.reasonEnded ?? 'not started'}.`,
+    );
+  }
+  switch (fault) {
+    case 'kill':
+      instance.kill();
+      await instance.ended; // so that who asks for the status next sees it
+      break;
+    case 'pause':
+      instance.pause();
+      break;
+    case 'resume':
+      instance.resume();
+      break;
+    default:
+      throw new ControlRefusal('NotFound', 'A partition can be told to kill, pause or resume.');
+  }
+  return { id: instance.instance, pid };
+}
+
+function bodyOf(request: Request): Record<string, unknown> {
+  const body: unknown = request.body;
+  if (typeof body === 'object' && body !== null && !Array.isArray(body))
+    return body as Record<string, unknown>;
+  throw new ControlRefusal('BadRequest', 'The body must be a JSON object.');
+}

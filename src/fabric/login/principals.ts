@@ -1,0 +1,128 @@
+// Who may log in: service principals with a secret each, of which only a slow hash is kept. Says who somebody is and
+// whether she administers the control plane; roles in a pool are the pool's own business.
+import { randomBytes, scrypt } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { equalBytes } from '../../values/bytes.js';
+import { newUuid } from '../../values/ids.js';
+import { writeDurably } from '../pools/durable-file.js';
+
+export interface Principal {
+  readonly name: string;
+  readonly clientId: string;
+  readonly objectId: string;
+  /** May use the control plane and the fabric's own management. */
+  readonly controlPlane: boolean;
+}
+
+/** The only time that a secret is seen. */
+export interface NewPrincipal {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly objectId: string;
+}
+
+interface SecretHash {
+  readonly salt: string;
+  readonly hash: string;
+}
+
+type StoredPrincipal = Principal & { readonly secret: SecretHash };
+
+/** A name that cannot be given; the message says why. */
+export class PrincipalError extends Error {
+  override readonly name = 'PrincipalError';
+  constructor(
+    readonly code: 'InvalidName' | 'NameTaken' | 'TooMany',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._ -]{0,63}$/;
+const PRINCIPALS_MAX = 10_000;
+// Secrets are 256 random bits, so the hash need not slow guessing down; this is what guidelines ask for passwords.
+const COST = { N: 16_384, r: 8, p: 1 };
+const HASH_BYTES = 32;
+
+export class Principals {
+  readonly #file: string;
+  #all: readonly StoredPrincipal[];
+
+  constructor(file: string) {
+    this.#file = file;
+    this.#all = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as StoredPrincipal[]) : [];
+  }
+
+  get empty(): boolean {
+    return this.#all.length === 0;
+  }
+
+  byClientId(clientId: string): Principal | undefined {
+    const wanted = clientId.toLowerCase();
+    return this.#all.find((principal) => principal.clientId === wanted);
+  }
+
+  byObjectId(objectId: string): Principal | undefined {
+    return this.#all.find((principal) => principal.objectId === objectId);
+  }
+
+  /** Adds a principal with an id and secret of our making. */
+  async add(name: string): Promise<NewPrincipal> {
+    const made = newCredentials();
+    await this.register(name, made, false);
+    return made;
+  }
+
+  /** Adds a principal with known credentials; durable when it returns. */
+  async register(name: string, credentials: NewPrincipal, controlPlane: boolean): Promise<void> {
+    if (!NAME.test(name)) {
+      throw new PrincipalError(
+        'InvalidName',
+        'a name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter or digit',
+      );
+    }
+    const secret = await hashSecret(credentials.clientSecret);
+    const { clientId, objectId } = credentials;
+    // Checked after the wait, so that two requests for one name cannot both find it free.
+    if (this.#all.some((other) => other.name === name)) {
+      throw new PrincipalError('NameTaken', `there is already a principal named "${name}"`);
+    }
+    if (this.#all.length >= PRINCIPALS_MAX) {
+      throw new PrincipalError('TooMany', `there are already ${PRINCIPALS_MAX} principals`);
+    }
+    const all = [...this.#all, { name, clientId, objectId, controlPlane, secret }];
+    writeDurably(this.#file, `${JSON.stringify(all, null, 2)}\n`, 0o600);
+    this.#all = all;
+  }
+
+  async verify(principal: Principal, secret: string): Promise<boolean> {
+    const stored = this.#all.find(({ clientId }) => clientId === principal.clientId)?.secret;
+    if (!stored) return false;
+    const hash = await derive(secret, Buffer.from(stored.salt, 'base64'));
+    return equalBytes(hash, Buffer.from(stored.hash, 'base64'));
+  }
+}
+
+export function newCredentials(): NewPrincipal {
+  return {
+    clientId: newUuid(),
+    clientSecret: randomBytes(32).toString('base64url'),
+    objectId: newUuid(),
+  };
+}
+
+async function hashSecret(secret: string): Promise<SecretHash> {
+  const salt = randomBytes(16);
+  const hash = await derive(secret, salt);
+  return { salt: salt.toString('base64'), hash: hash.toString('base64') };
+}
+
+function derive(secret: string, salt: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    scrypt(secret, salt, HASH_BYTES, COST, (error, key) => {
+      if (error) reject(error);
+      else resolve(key);
+    });
+  });
+}

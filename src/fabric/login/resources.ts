@@ -1,0 +1,30 @@
+// Which resources tokens are issued for, and how each is spelled. Pure.
+
+/** The control plane's names in Azure, for clients that are sent here without knowing it. */
+const AZURE_CONTROL_PLANE = ['https://management.azure.com', 'https://management.core.windows.net'];
+const AZURE_DATA_PLANE = 'managedhsm.azure.net';
+const CONTROL_HOSTS = ['localhost', '127.0.0.1', '[::1]', 'login.localhost'];
+
+export interface Resources {
+  /** Audiences under which the control plane takes tokens. */
+  readonly controlPlane: readonly string[];
+  /** Suffix of the pools' host names. */
+  readonly domain: string;
+}
+
+export function resourcesOf(controlPort: number, domain: string): Resources {
+  const local = CONTROL_HOSTS.map((host) => new URL(`https://${host}:${controlPort}`).origin);
+  return { controlPlane: [...local, ...AZURE_CONTROL_PLANE], domain };
+}
+
+/**
+ * The audience for a scope `{resource}/.default`: the resource without trailing slashes, host in lower case.
+ * Clients join the two with one slash more or less, so slashes do not count.
+ */
+export function audienceOf(resources: Resources, scope: string): string | undefined {
+  const resource = scope.slice(0, -'/.default'.length).replace(/\/+$/, '');
+  if (!/^https:\/\/[^/?#@\\\s]+$/i.test(resource) || !URL.canParse(resource)) return undefined;
+  const { origin, hostname } = new URL(resource);
+  if (resources.controlPlane.includes(origin)) return origin;
+  return hostname === resources.domain || hostname === AZURE_DATA_PLANE ? origin : undefined;
+}

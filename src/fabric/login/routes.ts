@@ -1,0 +1,186 @@
+// The login endpoint: client credentials in, access token out, on the paths of both kinds of tenants (a GUID, and
+// `adfs`, the only one that every client accepts on a private host). Holds no session and sets no cookie.
+import express from 'express';
+import type { Request, Response, Router } from 'express';
+import { issuerOf } from './login-key.js';
+import type { LoginKey } from './login-key.js';
+import { LoginRefusal, oauthError } from './oauth-error.js';
+import type { Principal, Principals } from './principals.js';
+import { audienceOf } from './resources.js';
+import type { Resources } from './resources.js';
+import { Narrow, Throttle } from './throttle.js';
+import { TOKEN_LIFE, issueToken } from './token.js';
+
+export interface LoginParts {
+  readonly tenantId: string;
+  readonly key: LoginKey;
+  readonly principals: Principals;
+  readonly resources: Resources;
+  /** Scheme, host and port as the client wrote them. */
+  readonly baseOf: (request: Request) => string;
+}
+
+const DEFAULT_SCOPE = /^\S+\/\.default$/;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+export function loginRoutes(parts: LoginParts): Router {
+  const login = new Login(parts);
+  const routes = express.Router();
+  const form = express.urlencoded({ extended: false, limit: '64kb' });
+  const token = (request: Request, response: Response): Promise<void> => login.token(request, response);
+  routes.get('/adfs/.well-known/openid-configuration', (request, response) => {
+    response.json(login.adfsConfiguration(parts.baseOf(request)));
+  });
+  routes.post('/adfs/oauth2/token', form, token);
+  routes.get('/common/discovery/instance', (request, response) => {
+    response.json(login.instance(parts.baseOf(request)));
+  });
+  routes.get(['/adfs/discovery/keys', '/:tenant/discovery/v2.0/keys'], (request, response) => {
+    if (login.knows(request, response)) response.json({ keys: [parts.key.publicJwk] });
+  });
+  routes.get('/:tenant/v2.0/.well-known/openid-configuration', (request, response) => {
+    if (login.knows(request, response)) response.json(login.configuration(parts.baseOf(request)));
+  });
+  routes.post('/:tenant/oauth2/v2.0/token', form, (request, response) => {
+    if (login.knows(request, response)) return token(request, response);
+    return undefined;
+  });
+  return routes;
+}
+
+class Login {
+  readonly #throttle = new Throttle();
+  // As many hashes at a time as keep half of libuv's four threads free for everything else.
+  readonly #hashing = new Narrow(2, 64);
+
+  constructor(readonly parts: LoginParts) {}
+
+  /** Refuses a tenant that is not ours; `adfs` paths name none. */
+  knows(request: Request, response: Response): boolean {
+    const { tenant } = request.params;
+    if (tenant === undefined || String(tenant).toLowerCase() === this.parts.tenantId) return true;
+    refuse(request, response, new LoginRefusal('UnknownTenant', `Tenant '${String(tenant)}' not found.`));
+    return false;
+  }
+
+  async token(request: Request, response: Response): Promise<void> {
+    try {
+      const { principal, audience } = await this.#authenticate(request);
+      const { key, tenantId } = this.parts;
+      response.set({ 'Cache-Control': 'no-store', Pragma: 'no-cache' }).json({
+        token_type: 'Bearer',
+        expires_in: TOKEN_LIFE - 1,
+        ext_expires_in: TOKEN_LIFE - 1,
+        access_token: await issueToken(key, tenantId, principal, audience),
+      });
+    } catch (error) {
+      if (!(error instanceof LoginRefusal)) throw error;
+      refuse(request, response, error);
+    }
+  }
+
+  async #authenticate(request: Request): Promise<{ principal: Principal; audience: string }> {
+    const grant = parameter(request, 'grant_type');
+    if (grant !== 'client_credentials') {
+      throw new LoginRefusal('UnsupportedGrant', 'The only grant type is client_credentials.');
+    }
+    const clientId = parameter(request, 'client_id');
+    const scope = parameter(request, 'scope');
+    const secret = parameter(request, 'client_secret');
+    if (!DEFAULT_SCOPE.test(scope)) {
+      throw new LoginRefusal('InvalidScope', 'The scope must be one resource with /.default at its end.');
+    }
+    const audience = audienceOf(this.parts.resources, scope);
+    if (audience === undefined) {
+      throw new LoginRefusal('UnknownResource', `The resource of scope '${printable(scope)}' was not found.`);
+    }
+    const principal = this.parts.principals.byClientId(clientId);
+    if (!principal) {
+      throw new LoginRefusal('UnknownClient', `Application '${printable(clientId)}' was not found.`);
+    }
+    await this.#checkSecret(principal, secret, request.socket.remoteAddress ?? '');
+    return { principal, audience };
+  }
+
+  async #checkSecret(principal: Principal, secret: string, address: string): Promise<void> {
+    const who = `${address} ${principal.clientId}`;
+    const wait = this.#throttle.wait(who, Date.now());
+    if (wait > 0) throw throttled(Math.ceil(wait / 1_000));
+    const right = await this.#hashing.run(() => this.parts.principals.verify(principal, secret));
+    if (right === undefined) throw throttled(1);
+    if (right) {
+      this.#throttle.succeeded(who);
+      return;
+    }
+    this.#throttle.failed(who, Date.now());
+    throw new LoginRefusal('WrongSecret', 'Invalid client secret provided.');
+  }
+
+  configuration(base: string): Record<string, unknown> {
+    const tenant = `${base}/${this.parts.tenantId}`;
+    return {
+      // Clients insist on an issuer with the authority's scheme, host and port; the tokens' `iss` is another matter.
+      issuer: `${tenant}/v2.0`,
+      token_endpoint: `${tenant}/oauth2/v2.0/token`,
+      authorization_endpoint: `${tenant}/oauth2/v2.0/authorize`,
+      jwks_uri: `${tenant}/discovery/v2.0/keys`,
+      access_token_issuer: issuerOf(this.parts.tenantId),
+      ...COMMON_CONFIGURATION,
+    };
+  }
+
+  adfsConfiguration(base: string): Record<string, unknown> {
+    const adfs = `${base}/adfs`;
+    return {
+      issuer: adfs,
+      token_endpoint: `${adfs}/oauth2/token`,
+      authorization_endpoint: `${adfs}/oauth2/authorize`,
+      jwks_uri: `${adfs}/discovery/keys`,
+      access_token_issuer: issuerOf(this.parts.tenantId),
+      ...COMMON_CONFIGURATION,
+    };
+  }
+
+  instance(base: string): Record<string, unknown> {
+    const { host } = new URL(base);
+    return {
+      tenant_discovery_endpoint: `${base}/${this.parts.tenantId}/v2.0/.well-known/openid-configuration`,
+      'api-version': '1.1',
+      metadata: [{ preferred_network: host, preferred_cache: host, aliases: [host] }],
+    };
+  }
+}
+
+const COMMON_CONFIGURATION = {
+  response_types_supported: ['token'],
+  grant_types_supported: ['client_credentials'],
+  subject_types_supported: ['public'],
+  id_token_signing_alg_values_supported: ['RS256'],
+  token_endpoint_auth_methods_supported: ['client_secret_post'],
+};
+
+function throttled(seconds: number): LoginRefusal {
+  return new LoginRefusal('Throttled', 'Too many attempts with a wrong secret; try again later.', seconds);
+}
+
+function parameter(request: Request, name: string): string {
+  const body = request.body as Record<string, unknown> | undefined;
+  const value = body?.[name];
+  if (typeof value === 'string' && value !== '') return value;
+  throw new LoginRefusal(
+    'MissingParameter',
+    `The request body must contain the following parameter once: '${name}'.`,
+  );
+}
+
+// What a stranger sent goes into a message only in short and without control characters.
+function printable(text: string): string {
+  return text.slice(0, 200).replace(/[^\x20-\x7e]/g, '?');
+}
+
+function refuse(request: Request, response: Response, refusal: LoginRefusal): void {
+  const given = request.get('client-request-id');
+  const { status, body } = oauthError(refusal, given !== undefined && UUID.test(given) ? given : undefined);
+  if (refusal.retryAfter !== undefined) response.set('Retry-After', String(refusal.retryAfter));
+  response.set({ 'Cache-Control': 'no-store', Pragma: 'no-cache' }).status(status).json(body);
+}

@@ -1,0 +1,256 @@
+// Puts the fabric together and starts it. The order is for speed: bind the ports, spawn the instances, and load the
+// web framework while they start.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { assert } from '../values/assert.js';
+import { ControlPort } from './control/control-port.js';
+import type { FabricStatus } from './control/management.js';
+import { Doorway } from './doorway/doorway.js';
+import { loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
+import type { LoginKey } from './login/login-key.js';
+import { Principals, newCredentials } from './login/principals.js';
+import { writeDurably } from './pools/durable-file.js';
+import {
+  EstateError,
+  Places,
+  clearRunning,
+  lockEstate,
+  openEstate,
+  readAdmin,
+  writeRunning,
+} from './pools/estate.js';
+import type { Estate } from './pools/estate.js';
+import type { InstanceProgram } from './pools/instance-process.js';
+import { Pool, createPool, listPools, poolName } from './pools/pool.js';
+
+/** Suffix of the pools' host names. */
+export const DOMAIN = 'managedhsm.localhost';
+const RETENTION_DAYS = 90;
+const PATIENCE_MS = 10_000;
+const DEFAULT_POOL = 'dev';
+
+export interface FabricOptions {
+  readonly dataDirectory: string;
+  /** 0: any free port. */
+  readonly controlPort: number;
+  readonly dataPort: number;
+  /** Name of the pool that an empty directory begins with; must exist in any other. */
+  readonly pool?: string;
+  /** Path of the PKCS#11 module. */
+  readonly module: string;
+  /** What an instance runs; another one in tests. */
+  readonly program?: InstanceProgram;
+  /** Told what is going on, for a person who waits. */
+  readonly progress: (step: string) => void;
+}
+
+/** Starts everything; resolves when every pool answers. After a failure nothing of it is left running. */
+export async function startFabric(options: FabricOptions): Promise<Fabric> {
+  const places = new Places(options.dataDirectory);
+  const lock = lockEstate(places);
+  const fabric = new Fabric(options, places, () => lock.release());
+  try {
+    await fabric.start();
+    return fabric;
+  } catch (error) {
+    await fabric.abandon();
+    throw error;
+  }
+}
+
+interface Keys {
+  readonly login: LoginKey;
+  readonly principals: Principals;
+}
+
+export class Fabric {
+  readonly #control = new ControlPort();
+  readonly #doorway = new Doorway(DOMAIN);
+  #pools: readonly Pool[] = [];
+  #status: (() => FabricStatus) | undefined;
+
+  constructor(
+    readonly options: FabricOptions,
+    readonly places: Places,
+    readonly unlock: () => void,
+  ) {}
+
+  status(): FabricStatus {
+    assert(this.#status !== undefined, 'the status is asked for once the fabric has started');
+    return this.#status();
+  }
+
+  async start(): Promise<void> {
+    const { options, places } = this;
+    const [controlPort, dataPort] = await Promise.all([
+      listenOn(this.#control, options.controlPort, '--control-port'),
+      listenOn(this.#doorway, options.dataPort, '--data-port'),
+    ]);
+    const estate = openEstate(places);
+    const keys = await openLogin(places);
+    this.#foundFirstPool(estate, keys);
+
+    options.progress('starting three instances a pool');
+    const base = `https://localhost:${controlPort}`;
+    const start = {
+      module: options.module,
+      domain: DOMAIN,
+      dataPort,
+      authority: `${base}/${estate.tenantId}`,
+    };
+    const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
+    this.#pools = listPools(places.pools).map((name) => new Pool(places.pools, name, start, program));
+    this.#status = () => ({
+      controlPlane: base,
+      authority: `${base}/adfs`,
+      ...estate,
+      caFile: places.caFile,
+      pools: this.#pools.map((pool) => pool.status()),
+    });
+    const ready = Promise.all(this.#pools.map((pool) => pool.ready()));
+    // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
+    const [authority, log] = await firstFailure(
+      ready,
+      this.#openControl(estate, keys, controlPort, dataPort),
+    );
+    options.progress('waiting until all of them serve');
+    await ready;
+
+    this.#watch(log);
+    const roots = this.#pools.map((pool) => pool.rootCertificate);
+    writeDurably(places.caFile, [authority, ...roots].map((pem) => `${pem.trim()}\n`).join(''));
+    this.#doorway.open(this.#pools);
+    writeRunning(places, { pid: process.pid, controlPort, dataPort });
+    log.info({ controlPort, dataPort, pools: this.#pools.map(({ name }) => name) }, 'fabric ready');
+  }
+
+  /** Lets requests finish and ends everything; whoever does not leave in time is killed. */
+  async stop(): Promise<void> {
+    this.#control.close();
+    this.#doorway.close();
+    await Promise.all(this.#pools.map((pool) => pool.drain(PATIENCE_MS)));
+    clearRunning(this.places);
+    this.unlock();
+  }
+
+  /** Ends everything at once. */
+  async abandon(): Promise<void> {
+    this.#control.close();
+    this.#doorway.close();
+    await Promise.all(this.#pools.map((pool) => pool.kill()));
+    clearRunning(this.places);
+    this.unlock();
+  }
+
+  #foundFirstPool(estate: Estate, { login }: Keys): void {
+    const { options, places } = this;
+    const pools = listPools(places.pools);
+    const wanted = options.pool === undefined ? undefined : poolName(options.pool);
+    if (pools.length > 0) {
+      if (wanted === undefined || pools.includes(wanted)) return;
+      throw new EstateError(
+        `${places.root} holds ${pools.join(', ')} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
+      );
+    }
+    const admin = readAdmin(places);
+    if (!admin)
+      throw new EstateError(`${places.admin} is missing, so a new pool would have no administrator`);
+    createPool(places.pools, wanted ?? DEFAULT_POOL, {
+      tenantId: estate.tenantId,
+      administrators: [admin.objectId],
+      cryptoUsers: [admin.objectId],
+      issuers: [trustedIssuer(estate.tenantId, login)],
+      retentionDays: RETENTION_DAYS,
+      purgeProtection: false,
+    });
+  }
+
+  // Loads what is heavy; gives the authority's certificate and the log.
+  async #openControl(
+    estate: Estate,
+    keys: Keys,
+    controlPort: number,
+    dataPort: number,
+  ): Promise<[authority: string, log: Logger]> {
+    const parts = await import('./answering.js');
+    const log = parts.openLog();
+    const { leaf, authority } = await parts.controlIdentity(this.places, DOMAIN);
+    const answer = parts.controlAnswer({
+      estate,
+      ...keys,
+      controlPort,
+      dataPort,
+      domain: DOMAIN,
+      status: () => this.status(),
+      pool: (name) => this.#pools.find((pool) => pool.name === name),
+      log,
+    });
+    this.#control.open(leaf, answer);
+    return [authority, log];
+  }
+
+  #watch(log: Logger): void {
+    for (const pool of this.#pools) {
+      pool.on('down', (instance, reason) => {
+        log.error(
+          { pool: pool.name, instance, reason },
+          `instance ${instance} of ${pool.name} is down: ${reason}`,
+        );
+      });
+    }
+  }
+}
+
+// The login key and the principals; on an empty directory also the first of them, the administrator.
+async function openLogin(places: Places): Promise<Keys> {
+  const file = places.own('login-key.pem');
+  const pem = readIfThere(file) ?? (await newLoginKey());
+  writeOnce(file, pem);
+  const principals = new Principals(places.own('principals.json'));
+  if (principals.empty) {
+    // The secret is written down before its hash: killed in between, the next start registers the same admin.
+    const admin = readAdmin(places) ?? newCredentials();
+    writeOnce(places.admin, `${JSON.stringify(admin, null, 2)}\n`);
+    await principals.register('admin', admin, true);
+  }
+  return { login: loginKeyOf(pem), principals };
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function writeOnce(file: string, content: string): void {
+  if (readIfThere(file) !== content) writeDurably(file, content, 0o600);
+}
+
+async function listenOn(
+  port: { listen(number: number): Promise<number> },
+  number: number,
+  option: string,
+): Promise<number> {
+  try {
+    return await port.listen(number);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new EstateError(`port ${number} is in use; choose another with ${option} (0: any free port)`, {
+        cause,
+      });
+    }
+    if (code === 'EACCES')
+      throw new EstateError(`port ${number} may not be used by this user; see ${option}`, { cause });
+    throw cause;
+  }
+}
+
+async function firstFailure<T>(watched: Promise<unknown>, wanted: Promise<T>): Promise<T> {
+  const failure = watched.then(() => new Promise<never>(() => undefined));
+  return Promise.race([wanted, failure]);
+}

@@ -1,0 +1,123 @@
+// What this installation is: its directory, tenant, subscription and resource group. Holds the lock that keeps a
+// second fabric away. Knows no key, no process and no port.
+//
+// Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own), pools/{name}/ (see pool.ts).
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { newUuid } from '../../values/ids.js';
+import { makeDirectory, writeDurably } from './durable-file.js';
+
+export interface Estate {
+  readonly tenantId: string;
+  readonly subscriptionId: string;
+  readonly resourceGroup: string;
+}
+
+/** Where a running fabric can be reached; for commands that are given nothing but the directory. */
+export interface Running {
+  readonly pid: number;
+  readonly controlPort: number;
+  readonly dataPort: number;
+}
+
+/** What the owner needs to log in; lies beside the data, readable by its owner only. */
+export interface AdminFile {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly objectId: string;
+}
+
+/** The places inside a data directory. */
+export class Places {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = resolve(root);
+  }
+
+  get lock(): string {
+    return join(this.root, 'lock');
+  }
+  get caFile(): string {
+    return join(this.root, 'ca.pem');
+  }
+  get admin(): string {
+    return join(this.root, 'admin.json');
+  }
+  get pools(): string {
+    return join(this.root, 'pools');
+  }
+  /** A file of the fabric's own. */
+  own(name: string): string {
+    return join(this.root, 'fabric', name);
+  }
+}
+
+/** Somebody else runs on this directory, or it cannot be used; the message says what to do. */
+export class EstateError extends Error {
+  override readonly name = 'EstateError';
+}
+
+const LOCKED = 75;
+
+/**
+ * Locks the directory for the life of this process. The lock belongs to the open file, so a short-lived flock(1) can
+ * take it on our behalf, and the kernel gives it up with our last breath, however we die. Node opens files so that
+ * children do not inherit them.
+ */
+export function lockEstate(places: Places): { release(): void } {
+  makeDirectory(places.root);
+  const file = openSync(places.lock, 'a', 0o600);
+  const flock = spawnSync('flock', ['--nonblock', '--conflict-exit-code', String(LOCKED), '3'], {
+    stdio: ['ignore', 'ignore', 'pipe', file],
+    encoding: 'utf8',
+  });
+  if (flock.status === 0) return { release: () => closeSync(file) };
+  closeSync(file);
+  if (flock.status === LOCKED) {
+    const pid = readRunning(places)?.pid;
+    const who = pid === undefined ? '' : ` (process ${pid})`;
+    throw new EstateError(
+      `another fabric${who} runs on ${places.root}; stop it, or choose another --data-dir`,
+    );
+  }
+  if (flock.error) throw new EstateError('the program flock is missing; install the package util-linux');
+  throw new EstateError(`cannot lock ${places.lock}: ${flock.stderr.trim()}`);
+}
+
+/** Reads what the installation is, or makes it up on an empty directory. */
+export function openEstate(places: Places): Estate {
+  const file = places.own('fabric.json');
+  if (existsSync(file)) return readJson(file) as Estate;
+  makeDirectory(places.own('.'));
+  const estate: Estate = { tenantId: newUuid(), subscriptionId: newUuid(), resourceGroup: 'trivet' };
+  writeDurably(file, `${JSON.stringify(estate, null, 2)}\n`, 0o600);
+  return estate;
+}
+
+export function writeRunning(places: Places, running: Running): void {
+  writeDurably(places.own('running.json'), `${JSON.stringify(running)}\n`, 0o600);
+}
+
+export function clearRunning(places: Places): void {
+  rmSync(places.own('running.json'), { force: true });
+}
+
+/** The fabric that runs on the directory, or ran last and was killed; undefined when none did. */
+export function readRunning(places: Places): Running | undefined {
+  const file = places.own('running.json');
+  return existsSync(file) ? (readJson(file) as Running) : undefined;
+}
+
+export function readAdmin(places: Places): AdminFile | undefined {
+  return existsSync(places.admin) ? (readJson(places.admin) as AdminFile) : undefined;
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new EstateError(`${file} cannot be read: ${String(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,213 @@
+// One instance as its fabric sees it: a child process, what it reported last, and how it ended. Knows nothing of
+// what runs inside and never sees a key.
+//
+// How it dies: setpriv arms the parent-death signal and flock takes the directory's lock; both then become the
+// instance by exec, so its process id is the child's and the lock lives exactly as long as the process.
+// - The signal is tied to the *thread* that forked. Node forks on the thread that calls spawn, so instances are
+//   spawned on the main thread only: it ends with the fabric and not before.
+// - A fabric that dies between fork and setpriv leaves a child without the signal. Such a child finds its channel
+//   closed as soon as it runs JavaScript and leaves by itself (`disconnect`); until then the lock keeps a
+//   successor from opening the same store, and that start fails with {@link LOCKED}.
+// - The signal would be cleared by executing a set-user-id program; none is on the way.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
+import type { FromInstance, InstanceReport, ToInstance } from '../../values/messages.js';
+
+const LOCKED = 75;
+/** A handed socket that was not even written to the channel for so long: the instance does not take any. */
+const HANDOVER_MS = 1_000;
+
+/** What an instance inherits of our environment: enough to find programs and places for temporary files. */
+const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL', 'TZ'];
+
+export interface InstanceProgram {
+  /** Path of the JavaScript file that an instance runs. */
+  readonly script: string;
+  readonly nodeOptions?: readonly string[];
+}
+
+/** How an instance presents itself to its peers. */
+export interface Introduction {
+  readonly certificate: string;
+  readonly port: number;
+}
+
+export class InstanceProcess {
+  /** Settle once each, if ever; `ended` always does, with the reason as a sentence's end. */
+  readonly introduced: Promise<Introduction>;
+  readonly served: Promise<InstanceReport>;
+  readonly ended: Promise<string>;
+
+  /** The newest report; undefined until the instance serves. */
+  report: InstanceReport | undefined;
+  /** Stopped by us on request, so it cannot notice that we want it to leave. */
+  paused = false;
+  /** How the process ended; undefined while it runs. */
+  reasonEnded: string | undefined;
+
+  readonly #child: ChildProcess;
+  readonly #introduce: (introduction: Introduction) => void;
+  readonly #serve: (report: InstanceReport) => void;
+  readonly #finish: (reason: string) => void;
+  /** Tells those who wait for a handover that it will not happen. */
+  readonly #handovers = new Set<() => void>();
+  #lastWords: string | undefined;
+  /** Handovers that came too late to count and may still block the channel. */
+  #stuck = 0;
+
+  constructor(
+    readonly instance: number,
+    readonly directory: string,
+    program: InstanceProgram,
+  ) {
+    ({ promise: this.introduced, resolve: this.#introduce } = later<Introduction>());
+    ({ promise: this.served, resolve: this.#serve } = later<InstanceReport>());
+    ({ promise: this.ended, resolve: this.#finish } = later<string>());
+    const node = [process.execPath, ...(program.nodeOptions ?? []), program.script];
+    const lock = [
+      'flock',
+      '--nonblock',
+      '--no-fork',
+      '--conflict-exit-code',
+      String(LOCKED),
+      join(directory, 'lock'),
+    ];
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', ...lock, ...node], {
+      // Standard output belongs to the command line; whatever an instance prints goes to standard error.
+      stdio: ['ignore', 2, 2, 'ipc'],
+      serialization: 'advanced',
+      env: cleanEnvironment(),
+      cwd: directory,
+      // Its own process group: Ctrl-C in a terminal reaches the fabric alone, which then lets requests finish.
+      detached: true,
+    });
+    this.#child.on('message', (message) => this.#hear(message as FromInstance));
+    this.#child.on('error', (error: NodeJS.ErrnoException) => {
+      // Sending to a dying child fails here too; only a child that never ran ends by it.
+      if (this.#child.pid === undefined) this.#end(spawnFailure(error));
+    });
+    this.#child.on('exit', (code, signal) => this.#end(this.#reason(code, signal)));
+  }
+
+  get pid(): number | undefined {
+    return this.reasonEnded === undefined ? this.#child.pid : undefined;
+  }
+
+  /** Takes requests, as far as anybody can tell from outside. */
+  get serving(): boolean {
+    return this.report !== undefined && this.reasonEnded === undefined;
+  }
+
+  /** Sends a message; a child that is just ending does not hear it, and its end is reported anyway. */
+  tell(message: ToInstance): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  /**
+   * Passes a client's socket. False when the instance did not take it; the socket is then still ours unless it is
+   * `pending`. Node passes one handle at a time and waits for an acknowledgement, so an instance that is stopped
+   * blocks its queue: after a second it counts as refusing.
+   */
+  hand(head: Uint8Array, socket: Socket): Promise<boolean> {
+    if (!this.serving || !this.#child.connected || this.#stuck > 0) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const settle = (taken: boolean): void => {
+        clearTimeout(timer);
+        this.#handovers.delete(gone);
+        resolve(taken);
+      };
+      const gone = (): void => settle(false);
+      let late = false;
+      const timer = setTimeout(() => {
+        late = true;
+        this.#stuck += 1;
+        settle(false);
+      }, HANDOVER_MS);
+      this.#handovers.add(gone);
+      this.#child.send({ kind: 'connection', head } satisfies ToInstance, socket, (error) => {
+        if (late) this.#stuck -= 1;
+        settle(error === null);
+      });
+    });
+  }
+
+  kill(): void {
+    this.#signal('SIGKILL');
+  }
+
+  /** Stops the process where it stands, as a hung machine would. */
+  pause(): void {
+    this.#signal('SIGSTOP');
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.#signal('SIGCONT');
+    this.paused = false;
+  }
+
+  // Goes through the child's handle, never by number: a pid whose process was reaped may belong to a stranger.
+  #signal(signal: NodeJS.Signals): void {
+    if (this.reasonEnded === undefined) this.#child.kill(signal);
+  }
+
+  #hear(message: FromInstance): void {
+    switch (message.kind) {
+      case 'introduced':
+        this.#introduce({ certificate: message.certificate, port: message.port });
+        return;
+      case 'serving':
+        this.report = message.report;
+        this.#serve(message.report);
+        return;
+      case 'failed':
+        this.#lastWords = message.reason;
+        return;
+    }
+  }
+
+  #reason(code: number | null, signal: NodeJS.Signals | null): string {
+    if (this.#lastWords !== undefined) return this.#lastWords;
+    if (signal !== null) return `ended by ${signal}`;
+    if (code === LOCKED && this.report === undefined) {
+      return `its directory ${this.directory} is in use by a process that a killed fabric left behind`;
+    }
+    return code === 0 ? 'left' : `ended with exit code ${String(code)}`;
+  }
+
+  #end(reason: string): void {
+    if (this.reasonEnded !== undefined) return;
+    this.reasonEnded = reason;
+    this.paused = false;
+    for (const gone of this.#handovers) gone();
+    this.#finish(reason);
+  }
+}
+
+function spawnFailure(error: NodeJS.ErrnoException): string {
+  return error.code === 'ENOENT'
+    ? 'the program setpriv is missing; install the package util-linux'
+    : `cannot be started: ${error.message}`;
+}
+
+// Anything that changes what the runtime loads or does (NODE_OPTIONS, LD_PRELOAD, OPENSSL_CONF, SOFTHSM2_CONF and
+// the like) stays out: an instance runs what it was measured as.
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = {};
+  for (const name of INHERITED) {
+    if (process.env[name] !== undefined) environment[name] = process.env[name];
+  }
+  // Slow PKCS#11 calls (RSA) run on libuv's threads; four would be fewer than one client's burst.
+  environment['UV_THREADPOOL_SIZE'] = '8';
+  return environment;
+}
+
+function later<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((fulfil) => {
+    resolve = fulfil;
+  });
+  return { promise, resolve };
+}

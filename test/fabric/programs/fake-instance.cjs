@@ -1,0 +1,67 @@
+// Speaks an instance's side of messages.ts and serves HTTPS on the sockets that it is handed: answers who it is and
+// echoes bodies. Holds no key worth the name. What it should do wrong comes in the place of the module's path.
+const https = require('node:https');
+
+let server;
+let sendReport;
+
+process.on('disconnect', () => process.exit(1));
+process.on('message', (message, socket) => {
+  switch (message.kind) {
+    case 'start':
+      return start(message);
+    case 'peers':
+      server.peers = message.peers;
+      return sendReport();
+    case 'connection':
+      if (!socket) return undefined;
+      socket.unshift(message.head);
+      return server.emit('connection', socket);
+    case 'drain':
+      if (server.wish.deaf) return undefined;
+      return process.exit(0);
+    default:
+      throw new Error(`unknown message ${message.kind}`);
+  }
+});
+
+function start(message) {
+  const wish = message.module.startsWith('{') ? JSON.parse(message.module) : {};
+  if (wish.fails === message.instance) {
+    process.send({ kind: 'failed', reason: 'has no token' }, () => process.exit(3));
+    return;
+  }
+  if (wish.crashes === message.instance) process.abort();
+  server = https.createServer({ key: wish.key, cert: wish.certificate }, (request, response) => {
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', () => {
+      response.setHeader('x-instance', String(message.instance));
+      if (chunks.length > 0) response.end(Buffer.concat(chunks));
+      else
+        response.end(
+          JSON.stringify({ start: message, pid: process.pid, peers: server.peers, environment: process.env }),
+        );
+    });
+  });
+  server.wish = wish;
+  server.on('tlsClientError', () => undefined);
+  sendReport = () =>
+    process.send({
+      kind: 'serving',
+      report: {
+        role: message.instance === 0 ? 'primary' : 'backup',
+        inSync: true,
+        epoch: 1,
+        committed: 0,
+        keys: 0,
+        activation: 'Active',
+        rootCertificate: wish.disagrees === message.instance ? 'another' : (wish.root ?? 'a root'),
+      },
+    });
+  process.send({
+    kind: 'introduced',
+    certificate: `certificate ${message.instance}`,
+    port: 40_000 + message.instance,
+  });
+}
