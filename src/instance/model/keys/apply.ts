@@ -6,7 +6,7 @@ import { POOL } from '../pool.js';
 import { Refusal } from '../refusal.js';
 import { put, remove, type Change, type State } from '../state.js';
 import { MAX_KEYS, MAX_VERSIONS } from './limits.js';
-import { versionId, type KeyAttributes, type KeyVersion } from './records.js';
+import { versionId, type Key, type KeyAttributes, type KeyVersion } from './records.js';
 
 export function applyToKeys(state: State, mutation: KeyMutation): Change[] | Refusal {
   const { name } = mutation;
@@ -21,12 +21,13 @@ export function applyToKeys(state: State, mutation: KeyMutation): Change[] | Ref
       const days = state.get('pool', POOL)?.retentionDays;
       assert(days !== undefined, 'a pool with keys is founded');
       const deleted = { ...key, deleted: mutation.time, scheduledPurge: mutation.time + days * DAY };
-      return [remove('keys', name), put('deleted', name, deleted)];
+      return [remove('keys', name), put('deleted', name, deleted), ...newestAgain(state, key)];
     }
     case 'KeyRecovered': {
       const deleted = state.get('deleted', name);
       if (!deleted) return new Refusal('DeletedKeyNotFound', `deletedkeys/${name}`);
-      return [remove('deleted', name), put('keys', name, { name, versions: deleted.versions })];
+      const key = { name, versions: deleted.versions };
+      return [remove('deleted', name), put('keys', name, key), ...newestAgain(state, key)];
     }
     case 'KeyPurged': {
       const deleted = state.get('deleted', name);
@@ -42,6 +43,13 @@ export function applyToKeys(state: State, mutation: KeyMutation): Change[] | Ref
     default:
       return unreachable(mutation);
   }
+}
+
+/** The newest version, unchanged: the answer to the caller shows it and is made from the changes alone. */
+function newestAgain(state: State, key: Key): Change[] {
+  const record = state.get('versions', versionId(key.name, key.versions.at(-1) ?? ''));
+  assert(record !== undefined, 'a key has a version');
+  return [put('versions', record.id, record)];
 }
 
 function addVersion(state: State, mutation: KeyVersionCreated): Change[] | Refusal {

@@ -1,0 +1,26 @@
+// One request, once its sender is known and its route found; and how its handler answers.
+import type { Hsm } from '../hsm/hsm.js';
+import type { Identity } from './identity.js';
+import type { Query } from './target.js';
+
+export interface Call {
+  readonly hsm: Hsm;
+  readonly caller: Identity;
+  /** `https://{host}`: the start of every URL in the answer. */
+  readonly base: string;
+  /** Name of the key; empty where the route has none. */
+  readonly name: string;
+  readonly version: string | undefined;
+  readonly query: Query;
+}
+
+/** JSON text; empty for 204. */
+export type Answer = string | Promise<string>;
+
+/**
+ * Writes the outcome of a verb: at once when the verb had it at once, so that a signature made in line on the event
+ * loop costs no turn of it.
+ */
+export function whenDone<T>(outcome: T | Promise<T>, write: (outcome: T) => string): Answer {
+  return outcome instanceof Promise ? outcome.then(write) : write(outcome);
+}

@@ -1,0 +1,167 @@
+// Who asks: bearer tokens of the issuers that the pool trusts (RFC 7519, RFC 8725). Everything about a token is
+// checked here, once; the outcome is kept by the token's hash for five minutes at most. Why a token was refused is
+// said in general words only.
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { compactVerify, createLocalJWKSet, decodeJwt, type LocalJWKSet } from 'jose';
+import { z } from 'zod';
+import type { Hsm } from '../hsm/hsm.js';
+import { timeOf, trustOf, type Trust } from '../hsm/trust.js';
+
+/** A caller: an object id of the tenant, and the groups that the token names. Both in lower case. */
+export interface Identity {
+  readonly objectId: string;
+  readonly groups: readonly string[];
+}
+
+/** The request carries no token, or none that is believed. */
+export class Unauthenticated extends Error {
+  override readonly name = 'Unauthenticated';
+  constructor(
+    /** Undefined when no token came at all. */
+    readonly problem: string | undefined,
+  ) {
+    super(problem ?? 'no token');
+  }
+}
+
+export interface Identify {
+  /** Returns at once for a token seen lately. Throws or rejects with {@link Unauthenticated}. */
+  (authorization: string | undefined): Identity | Promise<Identity>;
+}
+
+const TOKEN_MAX = 16_384;
+const GROUPS_MAX = 200;
+const CACHE_TOKENS = 10_000;
+const CACHE_SECONDS = 300;
+/** Clocks of issuer and pool may differ; a token that has ended gets no such grace. */
+const NOT_BEFORE_LEEWAY = 60;
+// Symmetric algorithms are left out: with them a public key would serve as the secret.
+const ALGORITHMS = ['RS256', 'PS256', 'ES256'];
+
+const guid = z
+  .string()
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i)
+  .transform((text) => text.toLowerCase());
+
+const claimsShape = z.object({
+  iss: z.string(),
+  aud: z.string(),
+  tid: z.string(),
+  oid: guid,
+  exp: z.number(),
+  nbf: z.number().optional(),
+  groups: z.array(guid).optional(),
+});
+
+interface Known {
+  readonly identity: Identity;
+  readonly from: number;
+  readonly until: number;
+}
+
+/** `audience` says which values of `aud` mean this service. */
+export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
+  const known = new LRUCache<string, Known>({ max: CACHE_TOKENS });
+  const keySets = new Map<string, LocalJWKSet>();
+  let trust: Trust | undefined;
+  let trustText = '';
+
+  /** What tokens are judged by; forgets every token when that has changed. */
+  function currentTrust(): Trust {
+    const current = trustOf(hsm);
+    if (current !== trust) {
+      const text = JSON.stringify([current.tenantId, current.issuers]);
+      if (text !== trustText) {
+        known.clear();
+        keySets.clear();
+        trustText = text;
+      }
+      trust = current;
+    }
+    return current;
+  }
+
+  function keysOf({ issuers }: Trust, issuer: string | undefined): LocalJWKSet {
+    const cached = issuer === undefined ? undefined : keySets.get(issuer);
+    if (cached) return cached;
+    const trusted = issuers.find((candidate) => candidate.issuer === issuer);
+    if (!trusted) throw new Unauthenticated('The issuer of the token is not trusted');
+    const made = createLocalJWKSet({ keys: trusted.keys.map((key) => ({ kty: '', ...key })) });
+    keySets.set(trusted.issuer, made);
+    return made;
+  }
+
+  async function verified(token: string, id: string): Promise<Identity> {
+    const judgedBy = currentTrust();
+    const issuer = issuerOf(token);
+    const keys = keysOf(judgedBy, issuer);
+    let payload: unknown;
+    try {
+      const { payload: bytes } = await compactVerify(token, keys, { algorithms: ALGORITHMS });
+      payload = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    } catch {
+      throw new Unauthenticated('The token is not validly signed');
+    }
+    const parsed = claimsShape.safeParse(payload);
+    if (!parsed.success) throw new Unauthenticated('A claim of the token is missing or malformed');
+    const { iss, aud, tid, oid, exp, nbf, groups = [] } = parsed.data;
+    const now = timeOf(hsm);
+    // Each issuer speaks for itself only.
+    if (iss !== issuer) throw new Unauthenticated('The issuer of the token is not trusted');
+    if (!audience.test(aud)) throw new Unauthenticated('The audience of the token is another service');
+    if (tid.toLowerCase() !== judgedBy.tenantId.toLowerCase()) {
+      throw new Unauthenticated('The token belongs to another tenant');
+    }
+    if (now >= exp) throw new Unauthenticated('The token has expired');
+    if (nbf !== undefined && now < nbf - NOT_BEFORE_LEEWAY) {
+      throw new Unauthenticated('The token is not yet valid');
+    }
+    if (groups.length > GROUPS_MAX) {
+      throw new Unauthenticated(`The token names more than ${GROUPS_MAX} groups`);
+    }
+    const identity = { objectId: oid, groups: [...new Set(groups)] };
+    // The keys may have changed while the signature was checked; then the token is checked again next time.
+    if (currentTrust() === judgedBy) {
+      known.set(id, { identity, from: now, until: Math.min(exp, now + CACHE_SECONDS) });
+    }
+    return identity;
+  }
+
+  return (authorization) => {
+    if (authorization === undefined) throw new Unauthenticated(undefined);
+    const token = tokenIn(authorization);
+    currentTrust();
+    const id = hash('sha256', token, 'base64');
+    const seen = known.get(id);
+    if (seen !== undefined) {
+      const now = timeOf(hsm);
+      // Before `from` the clock was moved back: nothing that was true then need be true now.
+      if (now >= seen.from && now < seen.until) return seen.identity;
+    }
+    return verified(token, id);
+  };
+}
+
+function tokenIn(authorization: string): string {
+  if (authorization.length > TOKEN_MAX) throw new Unauthenticated('The token is too long');
+  const match = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *$/i.exec(authorization);
+  const token = match?.[1];
+  if (token === undefined) throw new Unauthenticated('The Authorization header holds no bearer token');
+  return token;
+}
+
+/** The issuer as the token claims it, to choose the keys; believed only once a signature by them is verified. */
+function issuerOf(token: string): string | undefined {
+  try {
+    return decodeJwt(token).iss;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Audiences of a data plane: its domain at any port, and the public cloud's name for the service. */
+export function audienceOf(domain: string): RegExp {
+  const escaped = domain.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  return new RegExp(`^https://(${escaped}(:[0-9]{1,5})?|managedhsm\\.azure\\.net)/?$`);
+}

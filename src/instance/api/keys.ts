@@ -1,0 +1,97 @@
+// Handlers of key management.
+import { fromBase64url } from '../../values/bytes.js';
+import { createKey } from '../hsm/create-key.js';
+import { deleteKey } from '../hsm/delete-key.js';
+import { getDeletedKey } from '../hsm/get-deleted-key.js';
+import { getKey } from '../hsm/get-key.js';
+import { importKey } from '../hsm/import-key.js';
+import { listDeletedKeys } from '../hsm/list-deleted-keys.js';
+import { listKeys } from '../hsm/list-keys.js';
+import { listVersions } from '../hsm/list-versions.js';
+import { purgeKey } from '../hsm/purge-key.js';
+import { recoverKey } from '../hsm/recover-key.js';
+import { updateKey } from '../hsm/update-key.js';
+import type { CreateBody, ImportBody, UpdateBody } from './bodies.js';
+import { whenDone, type Answer, type Call } from './call.js';
+import { bad } from './errors.js';
+import { deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
+import type { Query } from './target.js';
+import { attributesWish, materialOf, refuseFixed, refuseForeign, specOf } from './wishes.js';
+
+const PAGE_MAX = 25;
+
+export async function create({ hsm, caller, base, name }: Call, body: CreateBody): Promise<string> {
+  const wish = attributesWish(body, body.key_ops);
+  refuseForeign(body.attributes);
+  return keyBundle(base, await createKey(hsm, caller, { ...wish, name, spec: specOf(body) }));
+}
+
+export async function importPlain({ hsm, caller, base, name }: Call, body: ImportBody): Promise<string> {
+  const wish = attributesWish(body, body.key.key_ops);
+  refuseForeign(body.attributes);
+  return keyBundle(base, await importKey(hsm, caller, { ...wish, name, material: materialOf(body) }));
+}
+
+export function get({ hsm, caller, base, name, version }: Call): Answer {
+  return whenDone(getKey(hsm, caller, name, version), (key) => keyBundle(base, key));
+}
+
+export async function update(call: Call, body: UpdateBody): Promise<string> {
+  const { hsm, caller, base, name, version } = call;
+  const wish = attributesWish(body, body.key_ops);
+  refuseFixed(body.attributes);
+  return keyBundle(base, await updateKey(hsm, caller, { ...wish, name, version }));
+}
+
+export async function remove({ hsm, caller, base, name }: Call): Promise<string> {
+  return deletedKeyBundle(base, await deleteKey(hsm, caller, name));
+}
+
+export function list({ hsm, caller, base, query }: Call): Answer {
+  const limit = limitOf(query);
+  return whenDone(listKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
+    keyPage(base, 'keys', page, { limit }, false),
+  );
+}
+
+export function versions({ hsm, caller, base, name, query }: Call): Answer {
+  const limit = limitOf(query);
+  return whenDone(listVersions(hsm, caller, name, placeOf(query), limit), (page) =>
+    keyPage(base, `keys/${name}/versions`, page, { limit }, true),
+  );
+}
+
+export function listDeleted({ hsm, caller, base, query }: Call): Answer {
+  const limit = limitOf(query);
+  return whenDone(listDeletedKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
+    deletedKeyPage(base, page, { limit }),
+  );
+}
+
+export function getDeleted({ hsm, caller, base, name }: Call): Answer {
+  return whenDone(getDeletedKey(hsm, caller, name), (key) => deletedKeyBundle(base, key));
+}
+
+export async function recover({ hsm, caller, base, name }: Call): Promise<string> {
+  return keyBundle(base, await recoverKey(hsm, caller, name));
+}
+
+export async function purge({ hsm, caller, name }: Call): Promise<string> {
+  await purgeKey(hsm, caller, name);
+  return '';
+}
+
+function limitOf({ maxResults }: Query): number {
+  if (maxResults === undefined) return PAGE_MAX;
+  const limit = /^[0-9]{1,2}$/.test(maxResults) ? Number(maxResults) : 0;
+  return limit >= 1 && limit <= PAGE_MAX
+    ? limit
+    : bad(`maxresults must be a whole number from 1 to ${PAGE_MAX}`);
+}
+
+/** The last name or version of the page before. */
+function placeOf({ skipToken }: Query): string | undefined {
+  if (skipToken === undefined) return undefined;
+  const place = fromBase64url(skipToken)?.toString('latin1') ?? '';
+  return /^[0-9a-zA-Z-]{1,127}$/.test(place) ? place : bad('The $skiptoken is not one of this service');
+}

@@ -1,0 +1,91 @@
+// The routes as data: method, path, the data action that the verb asks for and where, the first api-version that has
+// it, the body, and the handler. Nothing else in the API knows a path.
+import type { z } from 'zod';
+import * as bodies from './bodies.js';
+import type { Answer, Call } from './call.js';
+import * as crypto from './crypto.js';
+import * as keys from './keys.js';
+import type { ApiVersion } from './versions.js';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+export interface Route {
+  readonly method: Method;
+  /** Fixed segments in lower case; `{name}`, and `{version}` which may be left out. */
+  readonly path: string;
+  /** Without the prefix `Microsoft.KeyVault/managedHsm/`; asserted by the verb, named here for readers and tests. */
+  readonly action: string;
+  /** Where the action must be held: on the key, on all keys, or on the whole HSM. */
+  readonly scope: 'key' | '/keys' | '/';
+  readonly since: ApiVersion;
+  /** Absent: a body is neither needed nor read. */
+  readonly body?: z.ZodType;
+  readonly status: 200 | 204;
+  readonly run: (call: Call, body: unknown) => Answer;
+}
+
+type Head = readonly [Method, string, string, Route['scope'], ApiVersion];
+
+/** A route without a body. */
+function bare(head: Head, run: (call: Call) => Answer, status: 200 | 204 = 200): Route {
+  const [method, path, action, scope, since] = head;
+  return { method, path, action, scope, since, status, run };
+}
+
+/** A route whose body is read by a schema before its handler sees it. */
+function withBody<T>(head: Head, body: z.ZodType<T>, run: (call: Call, body: T) => Answer): Route {
+  const [method, path, action, scope, since] = head;
+  return {
+    method,
+    path,
+    action,
+    scope,
+    since,
+    status: 200,
+    body,
+    run: (call, raw) => run(call, bodies.readBody(body, raw)),
+  };
+}
+
+const operation = (name: string) => `keys/{name}/{version}/${name}`;
+
+export const routes: readonly Route[] = [
+  bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
+  withBody(['POST', 'keys/{name}/create', 'keys/create', 'key', '7.0'], bodies.createBody, keys.create),
+  withBody(['PUT', 'keys/{name}', 'keys/import/action', 'key', '7.0'], bodies.importBody, keys.importPlain),
+  bare(['GET', 'keys/{name}/versions', 'keys/read/action', 'key', '7.0'], keys.versions),
+  bare(['GET', 'keys/{name}/{version}', 'keys/read/action', 'key', '7.0'], keys.get),
+  withBody(
+    ['PATCH', 'keys/{name}/{version}', 'keys/write/action', 'key', '7.0'],
+    bodies.updateBody,
+    keys.update,
+  ),
+  bare(['DELETE', 'keys/{name}', 'keys/delete', 'key', '7.0'], keys.remove),
+  bare(['GET', 'deletedkeys', 'keys/deletedKeys/read/action', '/keys', '7.0'], keys.listDeleted),
+  bare(['GET', 'deletedkeys/{name}', 'keys/deletedKeys/read/action', 'key', '7.0'], keys.getDeleted),
+  bare(['POST', 'deletedkeys/{name}/recover', 'keys/deletedKeys/recover/action', 'key', '7.0'], keys.recover),
+  bare(['DELETE', 'deletedkeys/{name}', 'keys/deletedKeys/delete', 'key', '7.0'], keys.purge, 204),
+  withBody(['POST', operation('sign'), 'keys/sign/action', 'key', '7.0'], bodies.signBody, crypto.signDigest),
+  withBody(
+    ['POST', operation('verify'), 'keys/verify/action', 'key', '7.0'],
+    bodies.verifyBody,
+    crypto.verifySignature,
+  ),
+  withBody(
+    ['POST', operation('encrypt'), 'keys/encrypt/action', 'key', '7.0'],
+    bodies.cipherBody,
+    crypto.encryptValue,
+  ),
+  withBody(
+    ['POST', operation('decrypt'), 'keys/decrypt/action', 'key', '7.0'],
+    bodies.cipherBody,
+    crypto.decryptValue,
+  ),
+  withBody(['POST', operation('wrapkey'), 'keys/wrap/action', 'key', '7.0'], bodies.cipherBody, crypto.wrap),
+  withBody(
+    ['POST', operation('unwrapkey'), 'keys/unwrap/action', 'key', '7.0'],
+    bodies.cipherBody,
+    crypto.unwrap,
+  ),
+  withBody(['POST', 'rng', 'rng/action', '/', '7.3-preview'], bodies.randomBody, crypto.randomBytes),
+];

@@ -1,0 +1,141 @@
+// The data plane's HTTPS server. TLS of the clients ends here. Connections arrive as sockets that another process has
+// accepted; the server itself need not listen.
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer as createHttpsServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import express, { type Express } from 'express';
+import { newRequestId } from '../../values/ids.js';
+import { createApi, type ApiOptions } from './api.js';
+import { problem, type ApiCode } from './errors.js';
+import { rawReply } from './responder.js';
+
+export interface ServerOptions extends ApiOptions {
+  /** PEM. */
+  readonly tls: { readonly key: string; readonly cert: string };
+  /** How long a whole request may take to arrive, in milliseconds; 10 seconds unless a test says otherwise. */
+  readonly requestMsMax?: number;
+}
+
+export interface ApiServer {
+  /** For tests, which listen on it. */
+  readonly https: Server;
+  /** Serves a connection of which `head` has been read already. */
+  adopt(socket: Socket, head: Uint8Array): void;
+  /** Ends idle connections, lets running requests finish, and resolves when no connection is left. */
+  drain(): Promise<void>;
+}
+
+const REQUEST_MS_MAX = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+/** After this a connection that is still busy is cut. */
+const DRAIN_MS_MAX = 15_000;
+// Room for a token of 16 KiB and the rest.
+const HEADERS_MAX = 32_768;
+
+export function createServer(options: ServerOptions): ApiServer {
+  const handle = createApi(options);
+  const app = createApp();
+  const requestMsMax = options.requestMsMax ?? REQUEST_MS_MAX;
+  const https = createHttpsServer(
+    {
+      ...options.tls,
+      minVersion: 'TLSv1.2',
+      ...classesOf(app),
+      maxHeaderSize: HEADERS_MAX,
+      requestTimeout: requestMsMax,
+      headersTimeout: requestMsMax,
+      handshakeTimeout: requestMsMax,
+      connectionsCheckingInterval: Math.min(1_000, requestMsMax),
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
+    app,
+  );
+  const open = new Set<Duplex>();
+  const answering = new WeakMap<Duplex, ServerResponse>();
+  let draining = false;
+
+  app.use((request, response) => {
+    answering.set(request.socket, response);
+    response.shouldKeepAlive &&= !draining;
+    handle(request, response);
+  });
+
+  https.on('secureConnection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  https.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const response = answering.get(socket);
+    const midAnswer = response !== undefined && response.headersSent && !response.writableFinished;
+    if (socket.writable && !midAnswer) socket.end(refusal(error), () => socket.destroy());
+    else socket.destroy();
+  });
+
+  return {
+    https,
+    adopt(socket, head) {
+      if (head.length > 0) socket.unshift(head);
+      https.emit('connection', socket);
+    },
+    async drain() {
+      draining = true;
+      https.closeIdleConnections();
+      await gone(open);
+    },
+  };
+}
+
+/** Express with nothing that the service does not send. */
+function createApp(): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  return app;
+}
+
+/**
+ * Classes of request and response whose prototype is what Express wants it to be. Express sets the prototype of both
+ * on every request; on objects that already have it this changes nothing, while a real change makes every later
+ * access slow (two to three times the cost of the whole request).
+ */
+export function classesOf(app: Express): {
+  readonly IncomingMessage: typeof IncomingMessage;
+  readonly ServerResponse: typeof ServerResponse;
+} {
+  class AppRequest extends IncomingMessage {}
+  class AppResponse<R extends IncomingMessage = IncomingMessage> extends ServerResponse<R> {}
+  Object.setPrototypeOf(AppRequest.prototype, app.request);
+  Object.setPrototypeOf(AppResponse.prototype, app.response);
+  Object.assign(app, { request: AppRequest.prototype, response: AppResponse.prototype });
+  return { IncomingMessage: AppRequest, ServerResponse: AppResponse };
+}
+
+/** The last words to a connection whose bytes are no request, or came too late. */
+function refusal({ code }: NodeJS.ErrnoException): string {
+  const requestId = newRequestId();
+  const [kind, words]: [ApiCode, string] =
+    code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['BodyTooSlow', 'The request did not arrive in time']
+      : code === 'HPE_HEADER_OVERFLOW'
+        ? ['HeadersTooLarge', `The headers are larger than ${HEADERS_MAX} bytes`]
+        : ['MalformedRequest', 'The request is not valid HTTP'];
+  const { status, body } = problem(kind, words, requestId, '');
+  return rawReply(status, body, requestId);
+}
+
+/** Resolves when the set is empty; what is left after a while is cut. */
+function gone(open: ReadonlySet<Duplex>): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => {
+      for (const socket of open) socket.destroy();
+    }, DRAIN_MS_MAX);
+    const look = () => {
+      if (open.size > 0) return;
+      clearTimeout(cut);
+      resolve();
+    };
+    for (const socket of open) socket.once('close', look);
+    look();
+  });
+}

@@ -1,0 +1,116 @@
+// Keys and lists as the service writes them.
+import { toBase64url } from '../../values/bytes.js';
+import type {
+  AttributesView,
+  DeletedKeyItemView,
+  DeletedKeyView,
+  DeletionView,
+  KeyItemView,
+  KeyView,
+  Page,
+} from '../hsm/key-view.js';
+import { toJson, type Json } from './json.js';
+
+/** KeyBundle. */
+export function keyBundle(base: string, key: KeyView): string {
+  return toJson(bundle(base, key));
+}
+
+/** DeletedKeyBundle: a KeyBundle with the dates of its deletion. */
+export function deletedKeyBundle(base: string, key: DeletedKeyView): string {
+  return toJson({ ...bundle(base, key), ...deletion(base, key.name, key) });
+}
+
+/** A page of KeyItems, whose `kid` has no version in the list of keys and one in the list of versions. */
+export function keyPage(
+  base: string,
+  path: string,
+  page: Page<KeyItemView>,
+  asked: Asked,
+  withVersion: boolean,
+): string {
+  const value = page.items.map((item) => ({
+    attributes: attributes(item.attributes),
+    kid: withVersion ? keyId(base, item.name, item.version) : `${base}/keys/${item.name}`,
+    tags: item.tags,
+  }));
+  return toJson({ nextLink: nextLink(base, path, page.next, asked), value });
+}
+
+/** A page of DeletedKeyItems. */
+export function deletedKeyPage(base: string, page: Page<DeletedKeyItemView>, asked: Asked): string {
+  const value = page.items.map((item) => ({
+    attributes: attributes(item.attributes),
+    kid: `${base}/keys/${item.name}`,
+    tags: item.tags,
+    ...deletion(base, item.name, item),
+  }));
+  return toJson({ nextLink: nextLink(base, 'deletedkeys', page.next, asked), value });
+}
+
+/** What the client asked of a list. */
+export interface Asked {
+  readonly limit: number;
+}
+
+export function keyId(base: string, name: string, version: string): string {
+  return `${base}/keys/${name}/${version}`;
+}
+
+/** A place in a list as an opaque token, and back. */
+export function toToken(place: string): string {
+  return Buffer.from(place).toString('base64url');
+}
+
+/** Absolute, without an api-version, and with a bare `$`, as the service writes it. */
+function nextLink(
+  base: string,
+  path: string,
+  next: string | undefined,
+  { limit }: Asked,
+): string | undefined {
+  return next === undefined ? undefined : `${base}/${path}?maxresults=${limit}&$skiptoken=${toToken(next)}`;
+}
+
+function bundle(base: string, key: KeyView): { readonly [member: string]: Json | undefined } {
+  return { attributes: attributes(key.attributes), key: webKey(base, key), tags: key.tags };
+}
+
+function webKey(base: string, key: KeyView): Json {
+  const common = { key_ops: key.operations, kid: keyId(base, key.name, key.version), kty: key.spec.kty };
+  const part = key.public;
+  switch (part?.kty) {
+    case 'RSA':
+      return { ...common, e: toBase64url(part.e), n: toBase64url(part.n) };
+    case 'EC':
+      return { ...common, crv: part.curve, x: toBase64url(part.x), y: toBase64url(part.y) };
+    case undefined:
+      return common;
+  }
+}
+
+function attributes(view: AttributesView): Json {
+  return {
+    created: view.created,
+    enabled: view.enabled,
+    exp: view.expires,
+    exportable: false,
+    nbf: view.notBefore,
+    recoverableDays: view.retentionDays,
+    recoveryLevel: recoveryLevel(view),
+    updated: view.updated,
+  };
+}
+
+/** The name follows from the pool's retention and purge protection (section 7 of the reference). */
+function recoveryLevel({ retentionDays, purgeProtection }: AttributesView): string {
+  return `${retentionDays === 90 ? '' : 'Customized'}Recoverable${purgeProtection ? '' : '+Purgeable'}`;
+}
+
+function deletion(base: string, name: string, { deleted, scheduledPurge }: DeletionView) {
+  return {
+    deletedDate: deleted,
+    recoveryId: `${base}/deletedkeys/${name}`,
+    scheduledPurgeDate: scheduledPurge,
+  };
+}
