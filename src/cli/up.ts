@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../fabric/pools/durable-file.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
+import type { InstanceProgram } from '../fabric/pools/instance-process.js';
 import { readyDocument } from './document.js';
 import type { ReadyDocument } from './document.js';
 import { findModule } from './home.js';
@@ -19,7 +20,8 @@ export interface UpOptions {
 /** Steps shorter than this are not worth a line. */
 const QUIET_MS = 1_000;
 
-export async function up(options: UpOptions): Promise<void> {
+/** `program` is what an instance runs when it is not the real one. */
+export async function up(options: UpOptions, program?: InstanceProgram): Promise<void> {
   const leave = onSignal();
   const steps = new Steps();
   const starting = startFabric({
@@ -28,6 +30,7 @@ export async function up(options: UpOptions): Promise<void> {
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
     module: findModule(options.module),
+    ...(program && { program }),
     progress: (step) => steps.begin(step),
   });
   // Told to leave before it is ready: the kernel ends the instances with this process, and a start that was cut off

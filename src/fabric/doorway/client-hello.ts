@@ -20,7 +20,7 @@ const HOST_NAME = /^[a-z0-9_](?:[a-z0-9_.-]{0,253}[a-z0-9_])?$/;
 export class HelloReader {
   #chunks: Buffer[] = [];
   #length = 0;
-  #needed = RECORD_HEADER;
+  #needed = 1;
 
   /** Takes the next bytes; undefined means that more are needed. */
   take(chunk: Buffer): Hello | undefined {
@@ -45,31 +45,36 @@ export class HelloReader {
   }
 }
 
-/** Looks for a ClientHello in `bytes`; `needed` is how many there must be before another look makes sense. */
+/**
+ * Looks for a ClientHello in `bytes`, in as many records as the client likes. `needed` is how many bytes there must be
+ * before another look can make a difference; it counts what is still missing of the hello, so that a hello cut into
+ * records of one byte is looked at some fifty times and not once a record.
+ */
 export function scanHello(bytes: Buffer): Scan {
   const fragments: Buffer[] = [];
   let collected = 0;
-  let at = 0;
-  for (;;) {
-    if (bytes.length < at + RECORD_HEADER) return badStart(bytes, at) ?? more(at + RECORD_HEADER);
+  let wanted = HANDSHAKE_HEADER; // until the header says how long the message is
+  for (let at = 0; ;) {
     const bad = badStart(bytes, at);
     if (bad) return bad;
+    if (bytes.length < at + RECORD_HEADER) return more(at + RECORD_HEADER + wanted - collected);
     const length = bytes.readUInt16BE(at + 3);
     if (length === 0 || length > 16_384) return MALFORMED;
     const end = at + RECORD_HEADER + length;
     const fragment = bytes.subarray(at + RECORD_HEADER, end);
     fragments.push(fragment);
+    if (collected === 0 && fragment.length > 0 && fragment[0] !== CLIENT_HELLO) return MALFORMED;
     collected += fragment.length;
-    const handshake = fragments.length === 1 ? fragment : Buffer.concat(fragments, collected);
-    if (handshake.length > 0 && handshake[0] !== CLIENT_HELLO) return MALFORMED;
-    if (handshake.length >= HANDSHAKE_HEADER) {
-      const body = handshake.readUIntBE(1, 3);
-      if (body + HANDSHAKE_HEADER > HELLO_BYTES_MAX) return MALFORMED;
-      if (handshake.length >= body + HANDSHAKE_HEADER) {
-        return parseBody(handshake.subarray(HANDSHAKE_HEADER, HANDSHAKE_HEADER + body));
-      }
+    if (wanted === HANDSHAKE_HEADER && collected >= HANDSHAKE_HEADER) {
+      wanted += Buffer.concat(fragments).readUIntBE(1, 3);
+      if (wanted > HELLO_BYTES_MAX) return MALFORMED;
+      if (wanted === HANDSHAKE_HEADER) return MALFORMED; // an empty message
     }
-    if (bytes.length < end) return more(end);
+    if (collected >= wanted) return parseBody(Buffer.concat(fragments).subarray(HANDSHAKE_HEADER, wanted));
+    if (bytes.length < end) {
+      const rest = bytes.length + wanted - collected;
+      return more(rest <= end ? rest : rest + RECORD_HEADER);
+    }
     at = end;
   }
 }

@@ -1,5 +1,8 @@
 // Speaks an instance's side of messages.ts and serves HTTPS on the sockets that it is handed: answers who it is and
-// echoes bodies. Holds no key worth the name. What it should do wrong comes in the place of the module's path.
+// echoes bodies. Holds no key worth the name. What it should do wrong lies in the file that is named as
+// the PKCS#11 module.
+const { Buffer } = require('node:buffer');
+const { readFileSync } = require('node:fs');
 const https = require('node:https');
 
 let server;
@@ -26,7 +29,7 @@ process.on('message', (message, socket) => {
 });
 
 function start(message) {
-  const wish = message.module.startsWith('{') ? JSON.parse(message.module) : {};
+  const wish = JSON.parse(readFileSync(message.module, 'utf8'));
   if (wish.fails === message.instance) {
     process.send({ kind: 'failed', reason: 'has no token' }, () => process.exit(3));
     return;
