@@ -14,7 +14,10 @@ export type RefusalCode =
   | 'KeyExpired'
   | 'OperationNotAllowed'
   | 'PurgeProtected'
-  | 'AlreadyFounded';
+  | 'AlreadyFounded'
+  | 'AlreadySubmitted'
+  /** The primary's slot could not open a key that another slot sealed. */
+  | 'BlobUnreadable';
 
 /** A refusal; `detail` says what was refused in words that may be shown to the caller. */
 export class Refusal {

@@ -1,0 +1,185 @@
+// An instance: one service replica with one partition, in a process of its own. Wires its rooms and lives until the
+// fabric ends it or something breaks that it must not survive.
+import type { Socket } from 'node:net';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { FromInstance, InstanceReport, Peer, ToInstance } from '../values/messages.js';
+import { createServer, type ApiServer } from './api/server.js';
+import { Follower } from './hsm/follow.js';
+import { foundPool } from './hsm/found.js';
+import type { Hsm } from './hsm/hsm.js';
+import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
+import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
+import { POOL } from './model/pool.js';
+import { Partition } from './partition/partition.js';
+import { Provision } from './partition/provision.js';
+import { TokenDirectory } from './partition/token.js';
+import { ownIdentity, pinMembers } from './replication/identity.js';
+import { Mesh } from './replication/mesh.js';
+import { Replication } from './replication/replication.js';
+import { FIXED_VIEW } from './replication/view.js';
+import { Store } from './store/store.js';
+
+type Start = Extract<ToInstance, { kind: 'start' }>;
+
+/** Certificates are renewed daily, long before they end: no date to watch for. */
+const RENEW_MS = 86_400_000;
+
+const logger = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
+
+/** Sends to the fabric; resolves when the message is on its way. */
+function tell(message: FromInstance): Promise<void> {
+  return new Promise((resolve) => {
+    if (!process.send || !process.connected) resolve();
+    else process.send(message, undefined, undefined, () => resolve());
+  });
+}
+
+// What breaks an instance ends it: the fabric sees it, and nothing half-broken goes on serving.
+async function fail(error: unknown): Promise<never> {
+  const reason = error instanceof Error ? error.message : String(error);
+  logger.fatal({ err: error }, 'the instance stops');
+  await tell({ kind: 'failed', reason });
+  process.exit(1);
+}
+
+/** Messages of the fabric that come before somebody waits for them are kept. */
+class Channel {
+  readonly #kept: ToInstance[] = [];
+  readonly #waiting = new Map<ToInstance['kind'], (message: ToInstance) => void>();
+  onConnection: ((socket: Socket, head: Uint8Array) => void) | undefined;
+
+  constructor() {
+    process.on('message', (message: ToInstance, socket: Socket | undefined) => {
+      if (message.kind === 'connection') {
+        if (socket && this.onConnection) this.onConnection(socket, message.head);
+        else socket?.destroy();
+        return;
+      }
+      const waiter = this.#waiting.get(message.kind);
+      if (waiter) waiter(message);
+      else this.#kept.push(message);
+    });
+  }
+
+  next<K extends ToInstance['kind']>(kind: K): Promise<Extract<ToInstance, { kind: K }>> {
+    const place = this.#kept.findIndex((message) => message.kind === kind);
+    if (place >= 0)
+      return Promise.resolve(this.#kept.splice(place, 1)[0] as Extract<ToInstance, { kind: K }>);
+    return new Promise((resolve) => {
+      this.#waiting.set(kind, (message) => {
+        this.#waiting.delete(kind);
+        resolve(message as Extract<ToInstance, { kind: K }>);
+      });
+    });
+  }
+}
+
+async function run(channel: Channel): Promise<void> {
+  const start = await channel.next('start');
+  const self = start.instance;
+  logger.setBindings({ pool: start.pool, instance: self });
+  const identity = await ownIdentity(start.directory, start.pool, self);
+  const mesh = await Mesh.listen(identity);
+  const replication = new Replication(mesh);
+  await tell({ kind: 'introduced', certificate: identity.certificate, port: mesh.port });
+  const { peers } = await channel.next('peers');
+  const others: Peer[] = peers.filter((peer) => peer.instance !== self);
+  pinMembers(start.directory, others);
+  mesh.join(self, others);
+
+  const tokens = await TokenDirectory.open(join(start.directory, 'partition'));
+  const provision = new Provision(tokens, start.module);
+  const domain = await obtainToken(self, FIXED_VIEW, { tokens, provision, replication });
+  const partition = await Partition.open(tokens, domain, { module: start.module });
+  logger.info({ ...partition.capabilities }, 'the partition is open');
+  mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
+  const storeKey = await partition.deriveSecret('store');
+  const store = await Store.open(join(start.directory, 'store', 'state.sqlite'), storeKey);
+  const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
+
+  const hsm: Hsm = {
+    state: store.state,
+    partition,
+    now: () => Math.floor(Date.now() / 1000),
+    settled: (tags) => follower.settled(tags),
+    submit: (mutation) => follower.submit(mutation),
+  };
+  const founded = () => store.state.get('pool', POOL) !== undefined;
+
+  let founding = false;
+  let serving: Serving | undefined;
+  let opening = false;
+  const standing = () => {
+    if (self === FIXED_VIEW.primary && replication.inSync && replication.decided && !founded() && !founding) {
+      founding = true;
+      foundPool(hsm, start.pool, start.domain, start.founding).catch((error: unknown) => void fail(error));
+    }
+    // Served is only what is decided: an instance that starts first learns what became of its tail.
+    if (!opening && founded() && replication.decided) {
+      opening = true;
+      openService(start, hsm, channel)
+        .then(async (opened) => {
+          serving = opened;
+          await tell({ kind: 'serving', report: report(opened.tls.root) });
+        })
+        .catch((error: unknown) => void fail(error));
+    } else if (serving) {
+      void tell({ kind: 'serving', report: report(serving.tls.root) });
+    }
+  };
+  const report = (rootCertificate: string): InstanceReport => ({
+    role: self === FIXED_VIEW.primary ? 'primary' : 'backup',
+    inSync: replication.inSync,
+    epoch: FIXED_VIEW.epoch,
+    committed: store.applied,
+    keys: store.state.count('keys'),
+    activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
+    rootCertificate,
+  });
+
+  channel
+    .next('drain')
+    .then(async () => {
+      await serving?.server.drain();
+      await store.close();
+      mesh.close();
+      await partition.close();
+      process.exit(0);
+    })
+    .catch((error: unknown) => void fail(error));
+
+  standing();
+  await follower.run(async (_from, question) => {
+    if (isJoinQuestion(question)) return admit(question, domain, founded(), provision);
+    throw new Error('not a question that this build answers');
+  }, standing);
+}
+
+interface Serving {
+  readonly server: ApiServer;
+  readonly tls: TlsIdentity;
+}
+
+async function openService(start: Start, hsm: Hsm, channel: Channel): Promise<Serving> {
+  const { pool: name, domain, dataPort, authority } = start;
+  const tls = await issueTlsIdentity(hsm, name, domain);
+  const server = createServer({ hsm, pool: { name, domain, dataPort }, authority, logger, tls });
+  channel.onConnection = (socket, head) => server.adopt(socket, head);
+  const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));
+  const timer = setInterval(() => {
+    // A failed renewal is tried again the next day; the present certificate has weeks left.
+    renew().catch((error: unknown) =>
+      logger.error({ err: error }, 'the TLS certificate could not be renewed'),
+    );
+  }, RENEW_MS);
+  timer.unref();
+  return { server, tls };
+}
+
+process.on('uncaughtException', (error) => void fail(error));
+process.on('unhandledRejection', (reason) => void fail(reason));
+// The fabric is gone. Normally the kernel has ended this process already; this is for one that was not armed in time.
+process.on('disconnect', () => process.exit(1));
+run(new Channel()).catch((error: unknown) => void fail(error));

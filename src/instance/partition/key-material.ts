@@ -1,0 +1,117 @@
+// Key material on its way in: is it a key at all? A slot takes many inconsistent keys without a word and fails, or
+// leaks, only at use. Knows no slot.
+import { checkPrime, createECDH } from 'node:crypto';
+import { promisify } from 'node:util';
+import { equalBytes, padInteger, trimInteger } from '../../values/bytes.js';
+import { coordinateLength, type Curve, type KeyMaterial, type KeySpec } from '../../values/key-spec.js';
+import { SlotError } from './slot-error.js';
+
+const isPrime = promisify(checkPrime);
+const RSA_SIZES = [2048, 3072, 4096] as const;
+const AES_SIZES = [128, 192, 256];
+/** Names of the curves in OpenSSL. */
+const opensslCurve: Record<Curve, string> = {
+  'P-256': 'prime256v1',
+  'P-256K': 'secp256k1',
+  'P-384': 'secp384r1',
+  'P-521': 'secp521r1',
+};
+
+type RsaMaterial = Extract<KeyMaterial, { kty: 'RSA' }>;
+type EcMaterial = Extract<KeyMaterial, { kty: 'EC' }>;
+
+/**
+ * The specification of the key, with integers brought to their canonical length.
+ * @throws SlotError `BadKeyMaterial`, saying which rule is broken.
+ */
+export async function examine(material: KeyMaterial): Promise<{ spec: KeySpec; material: KeyMaterial }> {
+  switch (material.kty) {
+    case 'RSA':
+      return examineRsa(material);
+    case 'EC':
+      return examineEc(material);
+    case 'oct': {
+      const size = material.k.length * 8;
+      if (!AES_SIZES.includes(size))
+        throw bad(`a symmetric key of ${size} bits; AES keys have 128, 192 or 256`);
+      return { spec: { kty: 'oct-HSM', size }, material };
+    }
+  }
+}
+
+async function examineRsa(material: RsaMaterial): Promise<{ spec: KeySpec; material: KeyMaterial }> {
+  const trimmed: RsaMaterial = {
+    kty: 'RSA',
+    n: trimInteger(material.n),
+    e: trimInteger(material.e),
+    d: trimInteger(material.d),
+    p: trimInteger(material.p),
+    q: trimInteger(material.q),
+    dp: trimInteger(material.dp),
+    dq: trimInteger(material.dq),
+    qi: trimInteger(material.qi),
+  };
+  const size = RSA_SIZES.find((bits) => bits === trimmed.n.length * 8);
+  if (size === undefined || ((trimmed.n[0] ?? 0) & 0x80) === 0)
+    throw bad('an RSA modulus of other than 2048, 3072 or 4096 bits');
+  const longest = size / 8;
+  for (const part of [trimmed.d, trimmed.p, trimmed.q, trimmed.dp, trimmed.dq, trimmed.qi]) {
+    if (part.length > longest) throw bad('an RSA parameter longer than the modulus');
+  }
+  const exponent = trimmed.e.length <= 4 ? Number(toInteger(trimmed.e)) : 0;
+  if (exponent < 3 || exponent % 2 === 0)
+    throw bad('an RSA public exponent that is even, below 3 or above 32 bits');
+  await checkRsa(trimmed, exponent);
+  return { spec: { kty: 'RSA-HSM', size, exponent }, material: trimmed };
+}
+
+// RFC 8017 section 3.2: how the parts of a private key belong together.
+async function checkRsa(material: RsaMaterial, exponent: number): Promise<void> {
+  const [n, d, p, q] = [material.n, material.d, material.p, material.q].map(toInteger) as [
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+  ];
+  const [dp, dq, qi] = [material.dp, material.dq, material.qi].map(toInteger) as [bigint, bigint, bigint];
+  const e = BigInt(exponent);
+  if (p === q || p * q !== n) throw bad('p times q is not the RSA modulus');
+  const [pOrder, qOrder] = [p - 1n, q - 1n];
+  const consistent =
+    (d * e) % pOrder === 1n &&
+    (d * e) % qOrder === 1n &&
+    d % pOrder === dp &&
+    d % qOrder === dq &&
+    d < n &&
+    qi < p &&
+    (qi * q) % p === 1n;
+  if (!consistent) throw bad('RSA private parameters that do not belong together');
+  const prime = await Promise.all([isPrime(Buffer.from(material.p)), isPrime(Buffer.from(material.q))]);
+  if (prime.includes(false)) throw bad('an RSA factor that is not prime');
+}
+
+function examineEc(material: EcMaterial): { spec: KeySpec; material: KeyMaterial } {
+  const { curve } = material;
+  const length = coordinateLength[curve];
+  const [x, y, d] = [material.x, material.y, material.d].map((part) => padInteger(part, length));
+  if (!x || !y || !d) throw bad(`a coordinate or private value too long for ${curve}`);
+  const pair = createECDH(opensslCurve[curve]);
+  try {
+    pair.setPrivateKey(d);
+  } catch (error) {
+    throw new SlotError('BadKeyMaterial', `a private value outside the order of ${curve}`, error);
+  }
+  // The point follows from the private value: what equals it is on the curve and in the right group.
+  if (!equalBytes(pair.getPublicKey(), Buffer.concat([Buffer.of(4), x, y]))) {
+    throw bad('a public point that does not belong to the private value');
+  }
+  return { spec: { kty: 'EC-HSM', curve }, material: { kty: 'EC', curve, x, y, d } };
+}
+
+function toInteger(bytes: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(bytes).toString('hex') || '0'}`);
+}
+
+function bad(what: string): SlotError {
+  return new SlotError('BadKeyMaterial', what);
+}

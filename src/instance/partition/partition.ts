@@ -1,0 +1,584 @@
+// One slot as one HSM partition: it makes keys, opens sealed ones and uses them. Alone knows object handles. Keys
+// generated here never leave the slot in clear; what passes in clear by its nature (import, `unwrapKey`) is wiped.
+import { createHash, verify } from 'node:crypto';
+import { equalBytes, trimInteger, wipe } from '../../values/bytes.js';
+import {
+  coordinateLength,
+  type Curve,
+  type KeyMaterial,
+  type KeySpec,
+  type PublicPart,
+  type RsaEncryptionAlgorithm,
+  type SealedKey,
+  type SignatureAlgorithm,
+} from '../../values/key-spec.js';
+import { publicKeyOf } from '../../values/public-key.js';
+import { CKM, CKR } from '../pkcs11/constants.js';
+import { Pkcs11Error } from '../pkcs11/error.js';
+import type { Template } from '../pkcs11/attribute.js';
+import { prepareMechanism, type Mechanism } from '../pkcs11/mechanism.js';
+import type { Session } from '../pkcs11/session.js';
+import type { OpenKey } from './key-cache.js';
+import { examine } from './key-material.js';
+import { probe, signing, type Capabilities } from './mechanisms.js';
+import type { Worker } from './sessions.js';
+import { SlotKeeper, type Slot } from './slot.js';
+import { SlotError } from './slot-error.js';
+import { customerKeyOf, ecParams, rawSecret } from './templates.js';
+import type { TokenDirectory, WorkingCopy } from './token.js';
+
+export interface PartitionOptions {
+  /** Path of the PKCS#11 module. */
+  readonly module: string;
+  /** See `SlotOptions`. */
+  readonly cachedKeysMax?: number;
+  readonly destroyedMax?: number;
+}
+
+const CACHED_KEYS_MAX = 10_000;
+const DESTROYED_MAX = 500_000;
+/** RSA key generations at a time: they must never hold all workers. */
+const GENERATORS = 2;
+
+const WRAP: Mechanism = { type: CKM.AES_KEY_WRAP_PAD };
+const RAW_WRAP: Mechanism = { type: CKM.AES_KEY_WRAP };
+const MAC: Mechanism = { type: CKM.SHA256_HMAC };
+const GCM_IV_LENGTH = 12;
+const GCM_TAG_LENGTH = 16;
+/** Its encryption is a symmetric key's check value; any constant but zero will do. */
+const CHECK_BLOCK = Buffer.from('trivet key check');
+const CHECK = prepareMechanism({ type: CKM.AES_CBC, parameter: Buffer.alloc(16) });
+const CHECK_LENGTH = 4;
+/** Signed to see that a private key belongs to its public part. */
+const PROOF = Buffer.from('trivet key proof');
+const PROOF_DIGEST = createHash('sha256').update(PROOF).digest();
+
+export class Partition {
+  /** What the module does by itself and what is composed. */
+  readonly capabilities: Capabilities;
+  readonly #keeper: SlotKeeper;
+  readonly #copy: WorkingCopy;
+  /** Openings under way by key id, so that many requests for one key open it once. */
+  readonly #opening = new Map<string, Promise<void>>();
+  #generating = 0;
+  readonly #generators: (() => void)[] = [];
+
+  private constructor(keeper: SlotKeeper, copy: WorkingCopy) {
+    this.#keeper = keeper;
+    this.#copy = copy;
+    this.capabilities = probe(keeper.mechanisms);
+  }
+
+  /**
+   * Opens a private copy of the golden token of `domain`, in this process and for its life: the module is initialised
+   * once, with this token.
+   * @throws when the token does not open, or when the module lacks a mechanism.
+   */
+  static async open(
+    directory: TokenDirectory,
+    domain: string,
+    options: PartitionOptions,
+  ): Promise<Partition> {
+    const copy = await directory.copy(domain);
+    const { user: pin } = await directory.pins();
+    process.env['SOFTHSM2_CONF'] = copy.configuration;
+    const keeper = await SlotKeeper.open({
+      cachedKeysMax: CACHED_KEYS_MAX,
+      destroyedMax: DESTROYED_MAX,
+      ...options,
+      pin,
+    });
+    return new Partition(keeper, copy);
+  }
+
+  /** Keys that are open in the slot. */
+  get cachedKeys(): number {
+    return this.#keeper.cachedKeys;
+  }
+
+  /** Finishes what runs, ends the module and removes the working copy. */
+  async close(): Promise<void> {
+    await this.#keeper.close();
+    await this.#copy.remove();
+  }
+
+  /** 32 bytes for one purpose of this instance, derived in the slot. */
+  deriveSecret(purpose: string): Buffer | Promise<Buffer> {
+    return this.#here((slot) => slot.here.operations.signSync(MAC, slot.storeKey, Buffer.from(purpose)));
+  }
+
+  /** Random bytes of the slot, 1 MiB at most. */
+  random(length: number): Buffer | Promise<Buffer> {
+    return this.#here((slot) => slot.here.operations.generateRandomSync(length));
+  }
+
+  /** Makes a key in the slot and wraps it under the data-wrapping key; the slot keeps nothing. */
+  async generate(id: string, spec: KeySpec): Promise<SealedKey> {
+    const make = () =>
+      this.#work(async (slot, worker) => {
+        const made = await generateIn(worker.owner, spec);
+        try {
+          return await this.#seal(slot, worker, id, spec, made.handle, made.public);
+        } finally {
+          for (const handle of made.all) slot.destroy(handle);
+        }
+      });
+    return spec.kty === 'RSA-HSM' ? this.#generateInTurn(make) : make();
+  }
+
+  /**
+   * Takes clear key material into the slot and wraps it there. The caller wipes the material.
+   * @throws SlotError `BadKeyMaterial` when it is not a sound key.
+   */
+  async importKey(id: string, given: KeyMaterial): Promise<SealedKey> {
+    const { spec, material } = await examine(given);
+    return this.#work(async (slot, worker) => {
+      const handle = await worker.owner.createObject({
+        ...customerKeyOf(spec),
+        ...materialTemplate(material),
+      });
+      try {
+        return await this.#seal(slot, worker, id, spec, handle, publicOf(material));
+      } finally {
+        slot.destroy(handle);
+      }
+    });
+  }
+
+  /**
+   * Opens a sealed key afresh and sees that it is the key it is said to be; it stays open for use.
+   * @throws SlotError `SlotFailed` when it does not open here, or is another key.
+   */
+  prove(key: SealedKey): Promise<void> {
+    return this.#work(async (slot, worker) => {
+      const handle = await worker.owner.unwrapKey(WRAP, slot.dwk, key.blob, customerKeyOf(key.spec));
+      let proven = false;
+      try {
+        proven = await belongs(worker, handle, key);
+      } finally {
+        if (!proven) slot.destroy(handle);
+      }
+      if (!proven) throw new SlotError('SlotFailed', `the blob of ${key.id} holds another key`);
+      slot.cache.put(key.id, handle);
+    });
+  }
+
+  /** Closes a key that will not be used again. */
+  forget(id: string): void {
+    void this.#keeper.use((slot) => slot.cache.forget(id));
+  }
+
+  /** RSA: as long as the modulus. EC: r and s, each as long as the field. The digest's length is the caller's to check. */
+  sign(key: SealedKey, algorithm: SignatureAlgorithm, digest: Uint8Array): Buffer | Promise<Buffer> {
+    const { mechanism, prefix, inline } = signing[algorithm];
+    const data = prefix ? Buffer.concat([prefix, digest]) : digest;
+    if (inline)
+      return this.#withKeyHere(
+        key,
+        (session, handle) => session.signSync(mechanism, handle, data),
+        refusedBySlot,
+      );
+    return this.#withKey(
+      key,
+      ({ operations }, handle) => operations.sign(mechanism, handle, data),
+      refusedBySlot,
+    );
+  }
+
+  /**
+   * The RSA private operation of decrypt and unwrap.
+   * @throws SlotError `BadCiphertext`, one and the same whatever is wrong with the ciphertext.
+   */
+  decryptRsa(key: SealedKey, algorithm: RsaEncryptionAlgorithm, ciphertext: Uint8Array): Promise<Buffer> {
+    const decrypt = (session: Session, handle: number): Promise<Buffer> => {
+      switch (algorithm) {
+        case 'RSA-OAEP':
+          return session.decryptOaep(handle, ciphertext, { hash: 'sha1' });
+        case 'RSA-OAEP-256':
+          return session.decryptOaep(handle, ciphertext, { hash: 'sha256' });
+        case 'RSA1_5':
+          return session.decrypt({ type: CKM.RSA_PKCS }, handle, ciphertext);
+      }
+    };
+    return this.#withKey(key, ({ operations }, handle) => decrypt(operations, handle), refusedCiphertext);
+  }
+
+  /** The slot makes the 96-bit IV: a caller's could repeat, which gives the key away. */
+  encryptAesGcm(
+    key: SealedKey,
+    plaintext: Uint8Array,
+    aad?: Uint8Array,
+  ): EncryptedGcm | Promise<EncryptedGcm> {
+    return this.#withKeyHere(
+      key,
+      (session, handle) => {
+        const iv = session.generateRandomSync(GCM_IV_LENGTH);
+        const sealed = session.encryptSync(gcm(iv, aad), handle, plaintext);
+        const end = sealed.length - GCM_TAG_LENGTH;
+        return { ciphertext: sealed.subarray(0, end), iv, tag: sealed.subarray(end) };
+      },
+      refusedBySlot,
+    );
+  }
+
+  /** @throws SlotError `BadCiphertext`; nothing of the plaintext is given out before the tag is checked. */
+  decryptAesGcm(
+    key: SealedKey,
+    ciphertext: Uint8Array,
+    iv: Uint8Array,
+    tag: Uint8Array,
+    aad?: Uint8Array,
+  ): Buffer | Promise<Buffer> {
+    if (tag.length !== GCM_TAG_LENGTH || iv.length === 0)
+      throw new SlotError('BadCiphertext', 'a tag or IV of a wrong length');
+    const sealed = Buffer.concat([ciphertext, tag]);
+    return this.#withKeyHere(
+      key,
+      (session, handle) => session.decryptSync(gcm(iv, aad), handle, sealed),
+      refusedCiphertext,
+    );
+  }
+
+  /** CBC, with PKCS#7 padding or for whole blocks only. */
+  encryptAesCbc(
+    key: SealedKey,
+    padded: boolean,
+    iv: Uint8Array,
+    plaintext: Uint8Array,
+  ): Buffer | Promise<Buffer> {
+    return this.#withKeyHere(
+      key,
+      (session, handle) => session.encryptSync(cbc(padded, iv), handle, plaintext),
+      refusedBySlot,
+    );
+  }
+
+  /** @throws SlotError `BadCiphertext`. */
+  decryptAesCbc(
+    key: SealedKey,
+    padded: boolean,
+    iv: Uint8Array,
+    ciphertext: Uint8Array,
+  ): Buffer | Promise<Buffer> {
+    return this.#withKeyHere(
+      key,
+      (session, handle) => session.decryptSync(cbc(padded, iv), handle, ciphertext),
+      refusedCiphertext,
+    );
+  }
+
+  /** AES key wrap (RFC 3394) of the caller's bytes: 16 or more, a multiple of 8, which SoftHSM would pad silently. */
+  wrapAes(key: SealedKey, secret: Uint8Array): Promise<Buffer> {
+    return this.#withKey(
+      key,
+      async ({ owner }, handle, slot) => {
+        const object = await owner.createObject({ ...rawSecret, value: secret });
+        try {
+          return await owner.wrapKey(RAW_WRAP, handle, object);
+        } finally {
+          slot.destroy(object);
+        }
+      },
+      refusedBySlot,
+    );
+  }
+
+  /** @throws SlotError `BadCiphertext`. */
+  unwrapAes(key: SealedKey, wrapped: Uint8Array): Promise<Buffer> {
+    return this.#withKey(
+      key,
+      async ({ owner }, handle, slot) => {
+        const object = await owner.unwrapKey(RAW_WRAP, handle, wrapped, rawSecret);
+        try {
+          const { value } = await owner.getAttributes(object, ['value']);
+          if (!value) throw new SlotError('SlotFailed', 'the unwrapped bytes cannot be read');
+          return value;
+        } finally {
+          slot.destroy(object);
+        }
+      },
+      refusedCiphertext,
+    );
+  }
+
+  // With a key on this thread: at once when it is open.
+  #withKeyHere<T>(
+    key: SealedKey,
+    task: (session: Session, handle: number) => T,
+    reword: (error: unknown) => Error,
+  ): T | Promise<T> {
+    return this.#keeper.use((slot) => {
+      const open = slot.cache.take(key.id);
+      if (open) return runHere(slot, open, task, reword);
+      return this.#opened(slot, key).then((opened) => runHere(slot, opened, task, reword));
+    });
+  }
+
+  // With a key on another thread.
+  #withKey<T>(
+    key: SealedKey,
+    task: (worker: Worker, handle: number, slot: Slot) => Promise<T>,
+    reword: (error: unknown) => Error,
+  ): Promise<T> {
+    return this.#keeper.run(async (slot) => {
+      const open = slot.cache.take(key.id) ?? (await this.#opened(slot, key));
+      try {
+        return await slot.workers.use((worker) => task(worker, open.handle, slot));
+      } catch (error) {
+        throw reword(error);
+      } finally {
+        slot.cache.giveBack(open);
+      }
+    });
+  }
+
+  async #opened(slot: Slot, key: SealedKey): Promise<OpenKey> {
+    for (;;) {
+      const open = slot.cache.take(key.id);
+      if (open) return open;
+      let opening = this.#opening.get(key.id);
+      if (!opening) {
+        opening = this.#open(slot, key).finally(() => this.#opening.delete(key.id));
+        this.#opening.set(key.id, opening);
+      }
+      await opening;
+    }
+  }
+
+  async #open(slot: Slot, key: SealedKey): Promise<void> {
+    try {
+      const template = customerKeyOf(key.spec);
+      const handle = await slot.workers.use(({ owner }) =>
+        owner.unwrapKey(WRAP, slot.dwk, key.blob, template),
+      );
+      slot.cache.put(key.id, handle);
+    } catch (error) {
+      throw refusedBySlot(error);
+    }
+  }
+
+  #work<T>(task: (slot: Slot, worker: Worker) => Promise<T>): Promise<T> {
+    return this.#keeper.run(async (slot) => {
+      try {
+        return await slot.workers.use((worker) => task(slot, worker));
+      } catch (error) {
+        throw refusedBySlot(error);
+      }
+    });
+  }
+
+  #here<T>(task: (slot: Slot) => T): T | Promise<T> {
+    return this.#keeper.use((slot) => {
+      try {
+        return task(slot);
+      } catch (error) {
+        slot.here.reset();
+        throw refusedBySlot(error);
+      }
+    });
+  }
+
+  async #seal(
+    slot: Slot,
+    worker: Worker,
+    id: string,
+    spec: KeySpec,
+    handle: number,
+    publicPart: PublicPart | undefined,
+  ): Promise<SealedKey> {
+    const blob = await worker.owner.wrapKey(WRAP, slot.dwk, handle);
+    return { id, spec, public: publicPart ?? { kty: 'oct', check: await checkValue(worker, handle) }, blob };
+  }
+
+  async #generateInTurn<T>(make: () => Promise<T>): Promise<T> {
+    if (this.#generating >= GENERATORS) await new Promise<void>((resolve) => this.#generators.push(resolve));
+    else this.#generating += 1;
+    try {
+      return await make();
+    } finally {
+      const next = this.#generators.shift();
+      if (next) next();
+      else this.#generating -= 1;
+    }
+  }
+}
+
+export interface EncryptedGcm {
+  readonly ciphertext: Buffer;
+  /** 12 bytes. */
+  readonly iv: Buffer;
+  /** 16 bytes. */
+  readonly tag: Buffer;
+}
+
+function runHere<T>(
+  slot: Slot,
+  open: OpenKey,
+  task: (session: Session, handle: number) => T,
+  reword: (error: unknown) => Error,
+): T {
+  try {
+    return task(slot.here.operations, open.handle);
+  } catch (error) {
+    slot.here.reset();
+    throw reword(error);
+  } finally {
+    slot.cache.giveBack(open);
+  }
+}
+
+interface Generated {
+  /** The key to wrap. */
+  readonly handle: number;
+  readonly all: readonly number[];
+  /** Absent for symmetric keys. */
+  readonly public?: PublicPart;
+}
+
+async function generateIn(owner: Session, spec: KeySpec): Promise<Generated> {
+  const template = customerKeyOf(spec);
+  const forPublic = { token: false, private: false } as const;
+  switch (spec.kty) {
+    case 'RSA-HSM': {
+      const publicExponent = spec.exponent === 3 ? Buffer.of(3) : Buffer.of(1, 0, 1);
+      const { publicKey, privateKey } = await owner.generateKeyPair(
+        { type: CKM.RSA_PKCS_KEY_PAIR_GEN },
+        { ...forPublic, modulusBits: spec.size, publicExponent },
+        template,
+      );
+      const { modulus: n, publicExponent: e } = await owner.getAttributes(publicKey, [
+        'modulus',
+        'publicExponent',
+      ]);
+      if (!n || !e) throw new SlotError('SlotFailed', 'the public key cannot be read');
+      return {
+        handle: privateKey,
+        all: [publicKey, privateKey],
+        public: { kty: 'RSA', n: trimInteger(n), e: trimInteger(e) },
+      };
+    }
+    case 'EC-HSM': {
+      const { publicKey, privateKey } = await owner.generateKeyPair(
+        { type: CKM.EC_KEY_PAIR_GEN },
+        { ...forPublic, ecParams: ecParams[spec.curve] },
+        template,
+      );
+      const { ecPoint } = await owner.getAttributes(publicKey, ['ecPoint']);
+      return {
+        handle: privateKey,
+        all: [publicKey, privateKey],
+        public: { kty: 'EC', curve: spec.curve, ...readPoint(spec.curve, ecPoint) },
+      };
+    }
+    case 'oct-HSM': {
+      const handle = await owner.generateKey(
+        { type: CKM.AES_KEY_GEN },
+        { ...template, valueLen: spec.size / 8 },
+      );
+      return { handle, all: [handle] };
+    }
+  }
+}
+
+// CKA_EC_POINT is a DER OCTET STRING around the uncompressed point (PKCS #11 2.40 mechanisms, section 2.3.3).
+function readPoint(curve: Curve, der: Buffer | undefined): { x: Buffer; y: Buffer } {
+  const length = coordinateLength[curve];
+  const point = der?.subarray(der.length - 2 * length - 1);
+  if (point?.[0] !== 4 || point.length !== 2 * length + 1)
+    throw new SlotError('SlotFailed', 'the public point cannot be read');
+  return { x: Buffer.from(point.subarray(1, 1 + length)), y: Buffer.from(point.subarray(1 + length)) };
+}
+
+function materialTemplate(material: KeyMaterial): Template {
+  switch (material.kty) {
+    case 'RSA':
+      return {
+        modulus: material.n,
+        publicExponent: material.e,
+        privateExponent: material.d,
+        prime1: material.p,
+        prime2: material.q,
+        exponent1: material.dp,
+        exponent2: material.dq,
+        coefficient: material.qi,
+      };
+    case 'EC':
+      return { ecParams: ecParams[material.curve], value: material.d };
+    case 'oct':
+      return { value: material.k };
+  }
+}
+
+function publicOf(material: KeyMaterial): PublicPart | undefined {
+  switch (material.kty) {
+    case 'RSA':
+      return { kty: 'RSA', n: material.n, e: material.e };
+    case 'EC':
+      return { kty: 'EC', curve: material.curve, x: material.x, y: material.y };
+    case 'oct':
+      return undefined;
+  }
+}
+
+async function checkValue({ operations }: Worker, handle: number): Promise<Buffer> {
+  const block = await operations.encrypt(CHECK, handle, CHECK_BLOCK);
+  const check = Buffer.from(block.subarray(0, CHECK_LENGTH));
+  wipe(block);
+  return check;
+}
+
+async function belongs(worker: Worker, handle: number, key: SealedKey): Promise<boolean> {
+  const part = key.public;
+  switch (part.kty) {
+    case 'RSA': {
+      const { modulus, publicExponent } = await worker.owner.getAttributes(handle, [
+        'modulus',
+        'publicExponent',
+      ]);
+      if (!modulus || !publicExponent) return false;
+      return equalBytes(trimInteger(modulus), part.n) && equalBytes(trimInteger(publicExponent), part.e);
+    }
+    case 'EC': {
+      // The point cannot be read from an unwrapped private key; a signature shows the same.
+      const signature = await worker.operations.sign({ type: CKM.ECDSA }, handle, PROOF_DIGEST);
+      return verify('sha256', PROOF, { key: publicKeyOf(part), dsaEncoding: 'ieee-p1363' }, signature);
+    }
+    case 'oct':
+      return equalBytes(await checkValue(worker, handle), part.check);
+  }
+}
+
+function gcm(iv: Uint8Array, aad: Uint8Array | undefined): Mechanism {
+  return { type: CKM.AES_GCM, parameter: { iv, aad, tagBits: GCM_TAG_LENGTH * 8 } };
+}
+
+function cbc(padded: boolean, iv: Uint8Array): Mechanism {
+  return { type: padded ? CKM.AES_CBC_PAD : CKM.AES_CBC, parameter: iv };
+}
+
+// SoftHSM's codes for a ciphertext that does not open are coarse, and a module may use finer ones.
+const saidOfCiphertext = new Set<number>([
+  CKR.ENCRYPTED_DATA_INVALID,
+  CKR.ENCRYPTED_DATA_LEN_RANGE,
+  CKR.AEAD_DECRYPT_FAILED,
+  CKR.WRAPPED_KEY_INVALID,
+  CKR.WRAPPED_KEY_LEN_RANGE,
+  CKR.DATA_INVALID,
+  CKR.DATA_LEN_RANGE,
+  CKR.ARGUMENTS_BAD,
+  CKR.GENERAL_ERROR,
+  CKR.FUNCTION_FAILED,
+]);
+
+function refusedCiphertext(error: unknown): SlotError {
+  const itsFault = error instanceof Pkcs11Error && saidOfCiphertext.has(error.code);
+  return itsFault
+    ? new SlotError('BadCiphertext', 'the ciphertext does not open', error)
+    : refusedBySlot(error);
+}
+
+function refusedBySlot(error: unknown): SlotError {
+  return error instanceof SlotError
+    ? error
+    : new SlotError('SlotFailed', 'the slot did not do its work', error);
+}

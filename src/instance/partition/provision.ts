@@ -1,0 +1,131 @@
+// Making a token: the serving process's side of the provisioner.
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { ExchangeKey, Result, Task } from './provisioner.js';
+import type { TokenDirectory, WorkingCopy } from './token.js';
+
+export type { ExchangeKey } from './provisioner.js';
+
+/** A token that is made: not golden until {@link Provision.found} or `finish` has resolved. */
+export interface Joining {
+  /** For the donor to wrap the data-wrapping key with. */
+  readonly key: ExchangeKey;
+  /** Takes the wrapped key into the token and makes the token golden. */
+  finish(wrapped: Uint8Array, domain: string): Promise<void>;
+  /** Gives up: nothing is left. */
+  abandon(): Promise<void>;
+}
+
+export class Provision {
+  readonly #directory: TokenDirectory;
+  readonly #module: string;
+
+  constructor(directory: TokenDirectory, module: string) {
+    this.#directory = directory;
+    this.#module = module;
+  }
+
+  /** Makes the first token of a domain, with a new data-wrapping key. */
+  async found(domain: string): Promise<void> {
+    const copy = await this.#directory.blank();
+    const pins = await this.#directory.pins();
+    await this.#oneTask(copy, { kind: 'found', module: this.#module, pins });
+    await this.#complete(copy, domain);
+  }
+
+  /** Makes a token that waits for the data-wrapping key of an existing domain. */
+  async join(): Promise<Joining> {
+    const copy = await this.#directory.blank();
+    const pins = await this.#directory.pins();
+    const provisioner = new Provisioner(copy);
+    try {
+      const key = expect(await provisioner.ask({ kind: 'join', module: this.#module, pins }), 'exchange').key;
+      return {
+        key,
+        finish: async (wrapped, domain) => {
+          try {
+            await provisioner.ask({ kind: 'receive', wrapped });
+          } finally {
+            await provisioner.end();
+          }
+          await this.#complete(copy, domain);
+        },
+        abandon: async () => {
+          await provisioner.end();
+          await copy.remove();
+        },
+      };
+    } catch (error) {
+      await provisioner.end();
+      await copy.remove();
+      throw error;
+    }
+  }
+
+  /** Wraps this token's data-wrapping key for a joiner; it leaves the slot only so. */
+  async donate(domain: string, key: ExchangeKey): Promise<Uint8Array> {
+    const copy = await this.#directory.copy(domain);
+    try {
+      const pins = await this.#directory.pins();
+      return expect(await this.#oneTask(copy, { kind: 'donate', module: this.#module, pins, key }), 'wrapped')
+        .wrapped;
+    } finally {
+      await copy.remove();
+    }
+  }
+
+  // Opened once more by a process that did not make it; only a token that opens becomes golden.
+  async #complete(copy: WorkingCopy, domain: string): Promise<void> {
+    const pins = await this.#directory.pins();
+    await this.#oneTask(copy, { kind: 'verify', module: this.#module, pins });
+    await this.#directory.promote(copy, domain);
+  }
+
+  async #oneTask(copy: WorkingCopy, task: Task): Promise<Result> {
+    const provisioner = new Provisioner(copy);
+    try {
+      return await provisioner.ask(task);
+    } finally {
+      await provisioner.end();
+    }
+  }
+}
+
+class Provisioner {
+  readonly #process: ChildProcess;
+  readonly #exit: Promise<unknown>;
+
+  constructor(copy: WorkingCopy) {
+    this.#process = fork(join(__dirname, 'provisioner.js'), [], {
+      env: { SOFTHSM2_CONF: copy.configuration },
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    this.#exit = once(this.#process, 'exit');
+  }
+
+  /** @throws with the provisioner's reason, or when it ends before it answers. */
+  async ask(task: Task): Promise<Result> {
+    this.#process.send(task);
+    const ended = this.#exit.then((): Result => ({
+      kind: 'failed',
+      reason: 'the provisioner ended before it answered',
+    }));
+    const answered = once(this.#process, 'message').then(([result]) => result as Result);
+    const result = await Promise.race([answered, ended]);
+    if (result.kind === 'failed') throw new Error(`the token cannot be provisioned: ${result.reason}`);
+    return result;
+  }
+
+  async end(): Promise<void> {
+    if (this.#process.connected) this.#process.disconnect();
+    await this.#exit;
+  }
+}
+
+function expect<K extends Result['kind']>(result: Result, kind: K): Extract<Result, { kind: K }> {
+  if (result.kind !== kind) throw new Error(`the provisioner answered ${result.kind}, not ${kind}`);
+  return result as Extract<Result, { kind: K }>;
+}

@@ -1,0 +1,172 @@
+// The provisioner: a short-lived process that works as security officer on a private copy of a token. The officer's
+// logout voids every handle, so this is never done in a process that serves. Talks to its parent over the process
+// channel; what passes there is PINs inward, and outward only public keys and keys wrapped in a slot.
+import { Library } from '../pkcs11/library.js';
+import { CKG, CKM, TOKEN_FLAGS } from '../pkcs11/constants.js';
+import type { Session } from '../pkcs11/session.js';
+import { wipe } from '../../values/bytes.js';
+import { findOne, findToken, loginAs } from './login.js';
+import type { Pins } from './token.js';
+import {
+  dwkCopy,
+  dwkInterim,
+  DWK_LABEL,
+  exchangePrivate,
+  exchangePublic,
+  joinerPublic,
+  storeKey,
+  STORE_KEY_LABEL,
+  TOKEN_LABEL,
+} from './templates.js';
+
+/** RSA public key of a joiner, big-endian integers. */
+export interface ExchangeKey {
+  readonly modulus: Uint8Array;
+  readonly exponent: Uint8Array;
+}
+
+export type Task =
+  /** Make a token with a new data-wrapping key. */
+  | { readonly kind: 'found'; readonly module: string; readonly pins: Pins }
+  /** Make a token and an exchange key; the data-wrapping key follows. */
+  | { readonly kind: 'join'; readonly module: string; readonly pins: Pins }
+  /** The second half of `join`. */
+  | { readonly kind: 'receive'; readonly wrapped: Uint8Array }
+  /** Wrap the data-wrapping key for a joiner. */
+  | { readonly kind: 'donate'; readonly module: string; readonly pins: Pins; readonly key: ExchangeKey }
+  /** See that the token opens and holds what it must. */
+  | { readonly kind: 'verify'; readonly module: string; readonly pins: Pins };
+
+export type Result =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'exchange'; readonly key: ExchangeKey }
+  | { readonly kind: 'wrapped'; readonly wrapped: Uint8Array }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+const OAEP = { type: CKM.RSA_PKCS_OAEP, parameter: { hashAlg: CKM.SHA_1, mgf: CKG.MGF1_SHA1 } } as const;
+
+// A fresh token, the officer logged in, the user's PIN set.
+async function initialise(library: Library, pins: Pins): Promise<Session> {
+  const empty = library
+    .slots(true)
+    .find((slot) => (library.tokenInfo(slot).flags & TOKEN_FLAGS.TOKEN_INITIALIZED) === 0);
+  if (empty === undefined) throw new Error('no slot for a new token');
+  const so = Buffer.from(pins.so);
+  const user = Buffer.from(pins.user);
+  await library.initToken(empty, so, TOKEN_LABEL);
+  // SoftHSM moves a new token to another slot number.
+  const session = library.openSession(findToken(library), { readWrite: true });
+  await session.login('SO', so);
+  await session.initPin(user);
+  wipe(so, user);
+  return session;
+}
+
+// Officer's part done: the interim key becomes the token's own, and the store key is made beside it.
+async function settle(session: Session, interim: number, pins: Pins): Promise<void> {
+  await session.logout();
+  await loginAs(session, 'USER', pins.user);
+  await session.copyObject(interim, dwkCopy);
+  await session.destroyObject(interim);
+  await session.generateKey({ type: CKM.GENERIC_SECRET_KEY_GEN }, storeKey);
+}
+
+async function found(library: Library, pins: Pins): Promise<void> {
+  const session = await initialise(library, pins);
+  const interim = await session.generateKey({ type: CKM.AES_KEY_GEN }, { ...dwkInterim, valueLen: 32 });
+  await settle(session, interim, pins);
+}
+
+async function donate(library: Library, pins: Pins, key: ExchangeKey): Promise<Buffer> {
+  const session = library.openSession(findToken(library), { readWrite: true });
+  await loginAs(session, 'SO', pins.so);
+  const { modulus, exponent: publicExponent } = key;
+  const joiner = await session.createObject({ ...joinerPublic, modulus, publicExponent });
+  await session.logout();
+  await loginAs(session, 'USER', pins.user);
+  return session.wrapKey(OAEP, joiner, await findOne(session, DWK_LABEL));
+}
+
+async function verify(library: Library, pins: Pins): Promise<void> {
+  const session = library.openSession(findToken(library));
+  await loginAs(session, 'USER', pins.user);
+  const dwk = await findOne(session, DWK_LABEL);
+  const {
+    trusted,
+    sensitive,
+    modifiable,
+    private: isPrivate,
+  } = await session.getAttributes(dwk, ['trusted', 'sensitive', 'modifiable', 'private']);
+  if (trusted !== true || sensitive !== true || isPrivate !== true || modifiable !== false) {
+    throw new Error('the data-wrapping key is not protected as it must be');
+  }
+  await findOne(session, STORE_KEY_LABEL);
+}
+
+/** The joiner between its two halves: its session must stay open, the exchange key lives in it. */
+interface Joining {
+  readonly library: Library;
+  readonly session: Session;
+  readonly privateKey: number;
+  readonly pins: Pins;
+}
+let joining: Joining | undefined;
+
+async function beginJoin(library: Library, pins: Pins): Promise<ExchangeKey> {
+  const session = await initialise(library, pins);
+  const { publicKey, privateKey } = await session.generateKeyPair(
+    { type: CKM.RSA_PKCS_KEY_PAIR_GEN },
+    exchangePublic,
+    exchangePrivate,
+  );
+  const { modulus, publicExponent } = await session.getAttributes(publicKey, ['modulus', 'publicExponent']);
+  if (!modulus || !publicExponent) throw new Error('the exchange key cannot be read');
+  joining = { library, session, privateKey, pins };
+  return { modulus, exponent: publicExponent };
+}
+
+async function receive(wrapped: Uint8Array): Promise<void> {
+  if (!joining) throw new Error('nothing was begun');
+  const { session, privateKey, pins } = joining;
+  const interim = await session.unwrapKey(OAEP, privateKey, wrapped, dwkInterim);
+  await settle(session, interim, pins);
+}
+
+async function carryOut(task: Task): Promise<Result> {
+  if (task.kind === 'receive') {
+    await receive(task.wrapped);
+    await joining?.library.close();
+    return { kind: 'done' };
+  }
+  const library = Library.open(task.module);
+  switch (task.kind) {
+    case 'found':
+      await found(library, task.pins);
+      break;
+    case 'join':
+      return { kind: 'exchange', key: await beginJoin(library, task.pins) };
+    case 'donate': {
+      const wrapped = await donate(library, task.pins, task.key);
+      await library.close();
+      return { kind: 'wrapped', wrapped };
+    }
+    case 'verify':
+      await verify(library, task.pins);
+      break;
+  }
+  await library.close();
+  return { kind: 'done' };
+}
+
+// Run as a process of its own, not when another file takes a function from here.
+if (require.main === module) {
+  process.on('message', (task: Task) => {
+    carryOut(task).then(
+      (result) => process.send?.(result),
+      (error: unknown) =>
+        process.send?.({ kind: 'failed', reason: error instanceof Error ? error.message : String(error) }),
+    );
+  });
+  // The instance is gone: nobody will use what is made here.
+  process.on('disconnect', () => process.exit(1));
+}

@@ -1,0 +1,141 @@
+// The templates on which the safety of keys in a slot rests. Each entry that looks superfluous closes an abuse that
+// was carried out against SoftHSM 2.6.1 without it; the tests carry them out again.
+import { CKK, CKM, CKO } from '../pkcs11/constants.js';
+import type { Template } from '../pkcs11/attribute.js';
+import type { Curve, KeySpec, KeyType } from '../../values/key-spec.js';
+
+/** Label of the token. */
+export const TOKEN_LABEL = 'trivet';
+/** Label of the data-wrapping key. */
+export const DWK_LABEL = 'data-wrapping-key';
+/** Label of the key from which the key of the instance's store is derived. */
+export const STORE_KEY_LABEL = 'store-key';
+
+/** DER of the curves' object identifiers: CKA_EC_PARAMS (PKCS #11 2.40 mechanisms, section 2.3.3). */
+export const ecParams: Readonly<Record<Curve, Buffer>> = {
+  'P-256': Buffer.from('06082a8648ce3d030107', 'hex'),
+  'P-256K': Buffer.from('06052b8104000a', 'hex'),
+  'P-384': Buffer.from('06052b81040022', 'hex'),
+  'P-521': Buffer.from('06052b81040023', 'hex'),
+};
+
+// Without UNWRAP_TEMPLATE a caller could open a blob as a readable key; the template of C_UnwrapKey must then name
+// exactly these values. Without WRAP_TEMPLATE the key would also wrap keys that may leave under any other key.
+const protectedKey = {
+  sensitive: true,
+  extractable: true,
+  wrapWithTrusted: true,
+} as const satisfies Template;
+
+/**
+ * The data-wrapping key while the security officer is logged in: TRUSTED can be set by nobody else, and a private
+ * object can be made by the user only. It becomes a token object by {@link dwkCopy}.
+ */
+export const dwkInterim = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.AES,
+  label: DWK_LABEL,
+  token: false,
+  private: false,
+  trusted: true,
+  ...protectedKey,
+  wrap: true,
+  unwrap: true,
+  encrypt: false,
+  decrypt: false,
+  sign: false,
+  verify: false,
+  derive: false,
+  allowedMechanisms: [CKM.AES_KEY_WRAP_PAD],
+  unwrapTemplate: protectedKey,
+  wrapTemplate: { wrapWithTrusted: true },
+} as const satisfies Template;
+
+/** MODIFIABLE=0, or the user could give the key DECRYPT and read every blob with it. */
+export const dwkCopy = { token: true, private: true, modifiable: false } as const satisfies Template;
+
+/** MAC key in the token; what it derives opens this instance's store and nothing else. */
+export const storeKey = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.GENERIC_SECRET,
+  label: STORE_KEY_LABEL,
+  valueLen: 32,
+  token: true,
+  private: true,
+  sensitive: true,
+  extractable: false,
+  modifiable: false,
+  sign: true,
+  verify: false,
+  derive: false,
+} as const satisfies Template;
+
+/** The exchange key pair of a joiner: ephemeral, made and used in the security officer's session. */
+export const exchangePublic = {
+  token: false,
+  private: false,
+  modulusBits: 3072,
+  publicExponent: Buffer.of(1, 0, 1),
+  wrap: true,
+  encrypt: false,
+  verify: false,
+} as const satisfies Template;
+export const exchangePrivate = {
+  token: false,
+  private: false,
+  sensitive: true,
+  extractable: false,
+  unwrap: true,
+  decrypt: false,
+  sign: false,
+} as const satisfies Template;
+
+/** A joiner's public key at the donor. Its own WRAP_TEMPLATE, or the same key would also export customers' keys. */
+export const joinerPublic = {
+  class: CKO.PUBLIC_KEY,
+  keyType: CKK.RSA,
+  token: false,
+  private: false,
+  trusted: true,
+  wrap: true,
+  encrypt: false,
+  verify: false,
+  wrapTemplate: { trusted: true },
+} as const satisfies Template;
+
+// PRIVATE keeps the value encrypted in memory between uses.
+const customerKey = { token: false, private: true, ...protectedKey } as const satisfies Template;
+
+const usage: Record<KeyType, Template> = {
+  'RSA-HSM': { class: CKO.PRIVATE_KEY, keyType: CKK.RSA, sign: true, decrypt: true, unwrap: false },
+  'EC-HSM': { class: CKO.PRIVATE_KEY, keyType: CKK.EC, sign: true, derive: false },
+  'oct-HSM': {
+    class: CKO.SECRET_KEY,
+    keyType: CKK.AES,
+    encrypt: true,
+    decrypt: true,
+    wrap: true,
+    unwrap: true,
+    sign: false,
+    verify: false,
+    derive: false,
+  },
+};
+
+/**
+ * A customer's key as C_UnwrapKey, C_GenerateKey and C_CreateObject take it. WRAP_WITH_TRUSTED is not in a blob: it
+ * must be said at every opening.
+ */
+export function customerKeyOf(spec: KeySpec): Template {
+  return { ...usage[spec.kty], ...customerKey };
+}
+
+/** Bytes that pass through the slot for raw key wrap (`wrapKey`, `unwrapKey` with a symmetric key). */
+export const rawSecret = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.GENERIC_SECRET,
+  token: false,
+  private: true,
+  sensitive: false,
+  extractable: true,
+} as const satisfies Template;

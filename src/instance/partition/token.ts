@@ -1,0 +1,123 @@
+// Token directories. SoftHSM truncates and rewrites a token's files at every login and during object writes, without
+// fsync; a kill in those milliseconds destroys the token. So the golden copy of a token is never opened: each process
+// works on a private copy, and a changed token becomes golden only after it was written, verified and synced.
+//
+// Layout of `directory`: golden/{domain}/ the token; work/ private copies, emptied at start; pins.json.
+import { randomBytes, randomUUID } from 'node:crypto';
+import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assert } from '../../values/assert.js';
+
+/** PINs of one token: random, known to this instance alone. */
+export interface Pins {
+  readonly so: string;
+  readonly user: string;
+}
+
+/** A private copy of a token, or the place for a new one. */
+export interface WorkingCopy {
+  /** Holds what SoftHSM calls its token directory. */
+  readonly tokens: string;
+  /** Value of SOFTHSM2_CONF for the process that works on it. */
+  readonly configuration: string;
+  remove(): Promise<void>;
+}
+
+export class TokenDirectory {
+  readonly #directory: string;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Prepares the directories and removes the working copies that an earlier process left. */
+  static async open(directory: string): Promise<TokenDirectory> {
+    await rm(join(directory, 'work'), { recursive: true, force: true });
+    await mkdir(join(directory, 'golden'), { recursive: true, mode: 0o700 });
+    await mkdir(join(directory, 'work'), { mode: 0o700 });
+    return new TokenDirectory(directory);
+  }
+
+  /** Id of the domain whose token this instance has; undefined before it was founded or joined. */
+  async domain(): Promise<string | undefined> {
+    const domains = await readdir(join(this.#directory, 'golden'));
+    assert(domains.length <= 1, 'one golden token');
+    return domains[0];
+  }
+
+  /** The PINs, made and sealed (mode 0600) when there are none. */
+  async pins(): Promise<Pins> {
+    const path = join(this.#directory, 'pins.json');
+    try {
+      return JSON.parse(await readFile(path, 'utf8')) as Pins;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
+    const pins: Pins = {
+      so: randomBytes(24).toString('base64url'),
+      user: randomBytes(24).toString('base64url'),
+    };
+    const draft = `${path}.new`;
+    await writeFile(draft, JSON.stringify(pins), { mode: 0o600, flush: true });
+    await rename(draft, path);
+    await sync(this.#directory);
+    return pins;
+  }
+
+  /** A private copy of the golden token. */
+  async copy(domain: string): Promise<WorkingCopy> {
+    return this.#workingCopy((tokens) =>
+      cp(join(this.#directory, 'golden', domain), tokens, { recursive: true }),
+    );
+  }
+
+  /** A place for a token that is still to be made. */
+  async blank(): Promise<WorkingCopy> {
+    return this.#workingCopy(async (tokens) => {
+      await mkdir(tokens, { mode: 0o700 });
+    });
+  }
+
+  /** Makes a working copy, closed and verified by the caller, the golden token. */
+  async promote(copy: WorkingCopy, domain: string): Promise<void> {
+    assert(/^[0-9a-f-]{36}$/.test(domain), 'a domain id is a UUID');
+    await syncTree(copy.tokens);
+    await rename(copy.tokens, join(this.#directory, 'golden', domain));
+    await sync(join(this.#directory, 'golden'));
+    await copy.remove();
+  }
+
+  async #workingCopy(fill: (tokens: string) => Promise<void>): Promise<WorkingCopy> {
+    const place = join(this.#directory, 'work', randomUUID());
+    await mkdir(place, { mode: 0o700 });
+    const tokens = join(place, 'tokens');
+    await fill(tokens);
+    const configuration = join(place, 'softhsm2.conf');
+    const lines = [
+      `directories.tokendir = ${tokens}`,
+      'objectstore.backend = file',
+      'log.level = ERROR',
+      'slots.removable = false',
+    ];
+    await writeFile(configuration, `${lines.join('\n')}\n`, { mode: 0o600 });
+    return { tokens, configuration, remove: () => rm(place, { recursive: true, force: true }) };
+  }
+}
+
+async function syncTree(directory: string): Promise<void> {
+  for (const item of await readdir(directory, { withFileTypes: true })) {
+    const path = join(directory, item.name);
+    if (item.isDirectory()) await syncTree(path);
+    else await sync(path);
+  }
+  await sync(directory);
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

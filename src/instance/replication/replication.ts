@@ -1,0 +1,214 @@
+// Replication: the replica machine with its links. It decides nothing about keys and touches no disk; it offers
+// steps, and one loop in the room above takes them in order.
+import { randomUUID } from 'node:crypto';
+import type { Entry } from '../../values/entry.js';
+import type { Mesh } from './mesh.js';
+import { Replica, type Effect, type Log, type Message, type Verdict } from './replica.js';
+import type { View } from './view.js';
+
+export type Step =
+  /**
+   * Prove the mutation, judge it, answer. `answer` gives back the entry that was made of an accepted mutation, or
+   * undefined when it cannot be taken any more; it must be called in the same turn as the judging.
+   */
+  | {
+      readonly kind: 'judge';
+      readonly mutation: Uint8Array;
+      readonly answer: (verdict: Verdict) => Entry | undefined;
+    }
+  /** An entry just judged here: write it, then say so. */
+  | { readonly kind: 'append'; readonly entry: Entry; readonly persisted: () => void }
+  /** An entry of the primary: judge it again, prove it, write it, then say so. */
+  | { readonly kind: 'prepare'; readonly entry: Entry; readonly persisted: () => void }
+  | Exclude<Effect, { kind: 'send' | 'judge' | 'append' | 'prepare' }>
+  /** Another member asks for something that is not a mutation. */
+  | {
+      readonly kind: 'asked';
+      readonly from: number;
+      readonly question: unknown;
+      readonly reply: (answer: unknown) => void;
+      readonly refuse: (reason: string) => void;
+    }
+  /** {@link Replication.inSync} or {@link Replication.decided} has changed. */
+  | { readonly kind: 'standing' };
+
+type Packet =
+  | { readonly type: 'replica'; readonly message: Message }
+  | { readonly type: 'ask'; readonly id: string; readonly question: unknown }
+  | { readonly type: 'answer'; readonly id: string; readonly answer?: unknown; readonly refused?: string };
+
+interface Asking {
+  readonly member: number;
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Replication {
+  readonly #mesh: Mesh;
+  #replica: Replica | undefined;
+  readonly #linked = new Set<number>();
+  readonly #asking = new Map<string, Asking>();
+  readonly #steps: Step[] = [];
+  #wake: (() => void) | undefined;
+  #standing = '';
+  readonly #onLink = new Set<() => void>();
+
+  constructor(mesh: Mesh) {
+    this.#mesh = mesh;
+    mesh.on('linked', (member) => {
+      this.#linked.add(member);
+      this.#replica?.linked(member);
+      this.#collect();
+      for (const wake of this.#onLink) wake();
+    });
+    mesh.on('unlinked', (member) => {
+      this.#linked.delete(member);
+      this.#replica?.unlinked(member);
+      this.#collect();
+      for (const [id, asking] of this.#asking) {
+        if (asking.member !== member) continue;
+        this.#asking.delete(id);
+        asking.reject(new Error(`the link to instance ${member} was lost`));
+      }
+    });
+    mesh.on('message', (member, packet) => this.#received(member, packet as Packet));
+  }
+
+  /** Takes part from now on, with the log as it is on the disk, all of it proven. */
+  start(self: number, view: View, log: Log): void {
+    this.#replica = new Replica(self, view, log);
+    for (const member of this.#linked) this.#replica.linked(member);
+    this.#collect();
+  }
+
+  /** Linked with every member that this one depends on, and nothing missing. */
+  get inSync(): boolean {
+    return this.#replica?.inSync ?? false;
+  }
+
+  /** Nothing in the log is undecided. */
+  get decided(): boolean {
+    return this.#replica?.decided ?? false;
+  }
+
+  /** Hands a mutation to the primary. Its outcome comes as a step: `commit`, `refused` or `outage`. */
+  submit(id: string, mutation: Uint8Array): void {
+    this.#replica?.submit(id, mutation);
+    this.#collect();
+  }
+
+  /** The outcome of a submission has reached its caller. */
+  answered(id: string): void {
+    this.#replica?.answered(id);
+  }
+
+  /** Asks a member, once it is linked. Rejects with its refusal, or when the link is lost before the answer. */
+  async ask(member: number, question: unknown): Promise<unknown> {
+    while (!this.#linked.has(member)) {
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#onLink.delete(wake);
+          resolve();
+        };
+        this.#onLink.add(wake);
+      });
+    }
+    const id = randomUUID();
+    return new Promise((resolve, reject) => {
+      this.#asking.set(id, { member, resolve, reject });
+      this.#post(member, { type: 'ask', id, question });
+    });
+  }
+
+  /** The steps, in order, for one loop. */
+  async *steps(): AsyncGenerator<Step, never> {
+    for (;;) {
+      const step = this.#steps.shift();
+      if (step) yield step;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  #received(member: number, packet: Packet): void {
+    switch (packet.type) {
+      case 'replica':
+        this.#replica?.received(member, packet.message);
+        this.#collect();
+        break;
+      case 'ask': {
+        const { id, question } = packet;
+        this.#offer({
+          kind: 'asked',
+          from: member,
+          question,
+          reply: (answer) => this.#post(member, { type: 'answer', id, answer }),
+          refuse: (reason) => this.#post(member, { type: 'answer', id, refused: reason }),
+        });
+        break;
+      }
+      case 'answer': {
+        const asking = this.#asking.get(packet.id);
+        if (asking?.member !== member) break;
+        this.#asking.delete(packet.id);
+        if (packet.refused === undefined) asking.resolve(packet.answer);
+        else asking.reject(new Error(packet.refused));
+        break;
+      }
+    }
+  }
+
+  #collect(): void {
+    const replica = this.#replica;
+    if (!replica) return;
+    for (const effect of replica.take()) {
+      switch (effect.kind) {
+        case 'send':
+          this.#post(effect.to, { type: 'replica', message: effect.message });
+          break;
+        case 'judge':
+          this.#offer({
+            kind: 'judge',
+            mutation: effect.mutation,
+            answer: (verdict) => {
+              const entry = replica.judged(effect.id, verdict);
+              this.#collect();
+              return entry;
+            },
+          });
+          break;
+        case 'append':
+        case 'prepare':
+          this.#offer({
+            kind: effect.kind,
+            entry: effect.entry,
+            persisted: () => {
+              replica.persisted(effect.entry);
+              this.#collect();
+            },
+          });
+          break;
+        case 'cut':
+        case 'commit':
+        case 'refused':
+        case 'outage':
+        case 'damaged':
+          this.#offer(effect);
+          break;
+      }
+    }
+    const standing = `${String(replica.inSync)} ${String(replica.decided)}`;
+    if (standing === this.#standing) return;
+    this.#standing = standing;
+    this.#offer({ kind: 'standing' });
+  }
+
+  #post(member: number, packet: Packet): void {
+    this.#mesh.send(member, packet);
+  }
+
+  #offer(step: Step): void {
+    this.#steps.push(step);
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}

@@ -1,0 +1,217 @@
+// The store of one instance: log and state in one sealed file. An entry is prepared once `append` resolves: fsync'd.
+// Applied changes are visible at once and reach the tables with a later batch; after a crash in between they are
+// still in the log and are decided again.
+//
+// Invariants: the tables hold exactly the entries through `applied`; the log holds every entry after `applied`
+// without a gap.
+import { once } from 'node:events';
+import { open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { assert } from '../../values/assert.js';
+import { decode, encode } from '../../values/cbor.js';
+import type { Change } from '../model/state.js';
+import { CommittedState } from './committed-state.js';
+import { openDatabase, type Connection } from './database.js';
+import { EMPTY_HEAD, type Entry, type Head } from '../../values/entry.js';
+import type { Batch, RecordWrite, WriterAnswer, WriterData } from './writer.js';
+
+/** Committed entries kept in the log for members that must catch up. */
+const LOG_KEPT = 10_000;
+/** How long applied changes may wait for company before they are written. */
+const FLUSH_DELAY_MS = 20;
+
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Store {
+  /** Committed state. */
+  readonly state: CommittedState;
+  readonly #writer: Worker;
+  readonly #reader: Connection;
+  #applied: number;
+  #cutFrom: number | undefined;
+  #append: Entry[] = [];
+  #writes: RecordWrite[] = [];
+  #waiting: Waiting[] = [];
+  #busy = false;
+  #timer: NodeJS.Timeout | undefined;
+  #failure: Error | undefined;
+  #idle: (() => void)[] = [];
+
+  private constructor(writer: Worker, reader: Connection) {
+    this.#writer = writer;
+    this.#reader = reader;
+    this.state = new CommittedState(reader);
+    this.#applied = readApplied(reader);
+  }
+
+  /**
+   * Opens or makes the store at `path`.
+   * @param key 32 bytes, derived in the slot; wiped before this resolves.
+   * @throws when the file cannot be read with this key, or has another format.
+   */
+  static async open(path: string, key: Uint8Array): Promise<Store> {
+    const data: WriterData = { path, key: Uint8Array.from(key) };
+    const writer = new Worker(join(__dirname, 'writer.js'), {
+      workerData: data,
+      env: {},
+      name: 'store-writer',
+    });
+    data.key.fill(0);
+    await once(writer, 'message');
+    // SQLite syncs what it writes, not the directory entry of a file that it has just made.
+    const directory = await open(dirname(path));
+    await directory.sync().finally(() => directory.close());
+    const reader = openDatabase(path, key, { readonly: true });
+    key.fill(0);
+    const store = new Store(writer, reader);
+    writer.on('message', (answer: WriterAnswer) => store.#written(answer));
+    writer.on('error', (error) => store.#fail(error));
+    return store;
+  }
+
+  /** Index of the newest entry that the tables include. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** Index and hash of the entry that the tables include last, and the entries after it in order. For start-up. */
+  readLog(): { readonly base: Head & { readonly time: number }; readonly tail: readonly Entry[] } {
+    const rows = this.#reader
+      .prepare(
+        'SELECT idx AS "index", epoch, time, mutation, changesHash, hash FROM log WHERE idx >= ? ORDER BY idx',
+      )
+      .all(this.#applied) as Entry[];
+    const base = rows[0];
+    if (this.#applied === 0) {
+      assert(base === undefined || base.index === 1, 'the log begins with its first entry');
+      return { base: { ...EMPTY_HEAD, time: 0 }, tail: rows };
+    }
+    assert(base?.index === this.#applied, 'the log holds the entry that was applied last');
+    rows.forEach((entry, place) => assert(entry.index === this.#applied + place, 'the log has no gap'));
+    return { base: { index: base.index, hash: base.hash, time: base.time }, tail: rows.slice(1) };
+  }
+
+  /** Resolves when the entries are on the disk. Calls are written in order; those that wait are written together. */
+  append(entries: readonly Entry[]): Promise<void> {
+    this.#append.push(...entries);
+    return this.#flushed();
+  }
+
+  /** Removes the entries from `index` on. */
+  cut(index: number): Promise<void> {
+    assert(index > this.#applied, 'no committed entry is cut');
+    this.#append = this.#append.filter((entry) => entry.index < index);
+    this.#cutFrom = Math.min(index, this.#cutFrom ?? index);
+    return this.#flushed();
+  }
+
+  /** Makes the changes of the next committed entry visible to every read from now on. */
+  commit(index: number, changes: readonly Change[]): void {
+    assert(index === this.#applied + 1, 'entries are applied in order');
+    this.#applied = index;
+    this.state.apply(index, changes);
+    for (const { table, id, value } of changes)
+      this.#writes.push([table, id, value === null ? null : encode(value)]);
+    this.#timer ??= setTimeout(() => this.#next(), FLUSH_DELAY_MS);
+  }
+
+  /** Writes what is still in memory and closes the file. */
+  async close(): Promise<void> {
+    while (!this.#failure && (this.#busy || this.#writes.length > 0 || this.#append.length > 0)) {
+      this.#next();
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+    clearTimeout(this.#timer);
+    this.#reader.close();
+    const exit = once(this.#writer, 'exit');
+    this.#writer.postMessage('close');
+    await exit;
+  }
+
+  #flushed(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#next();
+    });
+  }
+
+  // One batch is with the writer at a time; everything that arrives meanwhile shares the next fsync.
+  #next(): void {
+    if (this.#failure) {
+      this.#fail(this.#failure);
+      return;
+    }
+    if (this.#busy) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const batch: Batch = {
+      ...(this.#cutFrom === undefined ? {} : { cutFrom: this.#cutFrom }),
+      append: this.#append,
+      writes: this.#writes,
+      applied: this.#applied,
+      trimThrough: Math.max(0, this.#applied - LOG_KEPT),
+    };
+    const waiting = this.#waiting;
+    if (
+      batch.append.length === 0 &&
+      batch.writes.length === 0 &&
+      batch.cutFrom === undefined &&
+      waiting.length === 0
+    ) {
+      this.#wakeIdle();
+      return;
+    }
+    this.#cutFrom = undefined;
+    this.#append = [];
+    this.#writes = [];
+    this.#waiting = [];
+    this.#busy = true;
+    this.#done = () => {
+      this.state.flushed(batch.applied);
+      for (const { resolve } of waiting) resolve();
+    };
+    this.#abandon = (error) => {
+      for (const { reject } of waiting) reject(error);
+    };
+    this.#writer.postMessage(batch);
+  }
+
+  #done: () => void = () => undefined;
+  #abandon: (error: Error) => void = () => undefined;
+
+  #written(answer: WriterAnswer): void {
+    if (answer.error !== undefined) {
+      this.#fail(new Error(`the store cannot be written: ${answer.error}`));
+      return;
+    }
+    this.#busy = false;
+    this.#done();
+    this.#wakeIdle();
+    if (this.#append.length > 0 || this.#waiting.length > 0) this.#next();
+    else if (this.#writes.length > 0) this.#timer ??= setTimeout(() => this.#next(), FLUSH_DELAY_MS);
+  }
+
+  // What could not be written must not be followed by something that can: the log would have a gap.
+  #fail(error: Error): void {
+    this.#failure = error;
+    this.#abandon(error);
+    for (const { reject } of this.#waiting) reject(error);
+    this.#waiting = [];
+    this.#wakeIdle();
+  }
+
+  #wakeIdle(): void {
+    for (const wake of this.#idle) wake();
+    this.#idle = [];
+  }
+}
+
+function readApplied(reader: Connection): number {
+  const bytes = reader.prepare("SELECT value FROM meta WHERE name = 'applied'").pluck().get() as
+    Buffer | undefined;
+  return bytes ? (decode(bytes) as number) : 0;
+}

@@ -1,0 +1,83 @@
+// The store's writer: a worker thread, because a slow fsync on the event loop would stop everything else the instance
+// does. Takes one batch at a time and answers when it is on the disk.
+import { parentPort, workerData } from 'node:worker_threads';
+import { encode } from '../../values/cbor.js';
+import { assert } from '../../values/assert.js';
+import { wipe } from '../../values/bytes.js';
+import { tableNames, type TableName } from '../model/state.js';
+import { openDatabase, tableOf } from './database.js';
+import type { Entry } from '../../values/entry.js';
+
+/** A record already encoded; null removes it. */
+export type RecordWrite = readonly [table: TableName, id: string, record: Uint8Array | null];
+
+/** What becomes durable together, in this order. */
+export interface Batch {
+  /** Entries from this index on are removed first. */
+  readonly cutFrom?: number;
+  readonly append: readonly Entry[];
+  readonly writes: readonly RecordWrite[];
+  /** Index through which `writes` bring the tables. */
+  readonly applied: number;
+  /** Entries at or below this index are dropped from the log. */
+  readonly trimThrough: number;
+}
+
+export interface WriterData {
+  readonly path: string;
+  readonly key: Uint8Array;
+}
+
+/** Undefined when the batch is durable, else what went wrong. */
+export type WriterAnswer = { readonly error: string } | { readonly error?: undefined };
+
+const { path, key } = workerData as WriterData;
+const port = parentPort;
+assert(port !== null, 'the writer runs in a worker thread');
+const database = openDatabase(path, key, { readonly: false });
+wipe(key);
+
+const setMeta = database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
+const cut = database.prepare('DELETE FROM log WHERE idx >= ?');
+const trim = database.prepare('DELETE FROM log WHERE idx <= ?');
+const append = database.prepare(
+  'INSERT INTO log (idx, epoch, time, mutation, changesHash, hash) VALUES (?, ?, ?, ?, ?, ?)',
+);
+const puts = new Map(
+  tableNames.map((name) => [
+    name,
+    database.prepare(`INSERT OR REPLACE INTO ${tableOf(name)} (id, record) VALUES (?, ?)`),
+  ]),
+);
+const removes = new Map(
+  tableNames.map((name) => [name, database.prepare(`DELETE FROM ${tableOf(name)} WHERE id = ?`)]),
+);
+
+const write = database.transaction((batch: Batch) => {
+  if (batch.cutFrom !== undefined) cut.run(batch.cutFrom);
+  for (const entry of batch.append) {
+    append.run(entry.index, entry.epoch, entry.time, entry.mutation, entry.changesHash, entry.hash);
+  }
+  for (const [table, id, record] of batch.writes) {
+    if (record === null) removes.get(table)?.run(id);
+    else puts.get(table)?.run(id, record);
+  }
+  setMeta.run('applied', encode(batch.applied));
+  if (batch.trimThrough > 0) trim.run(batch.trimThrough);
+});
+
+port.on('message', (message: Batch | 'close') => {
+  if (message === 'close') {
+    database.close();
+    port.close();
+    return;
+  }
+  let answer: WriterAnswer = {};
+  try {
+    write.immediate(message);
+  } catch (error) {
+    answer = { error: error instanceof Error ? error.message : String(error) };
+  }
+  port.postMessage(answer);
+});
+port.postMessage({} satisfies WriterAnswer);
