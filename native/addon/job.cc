@@ -5,9 +5,6 @@
 namespace addon {
 namespace {
 
-constexpr p11::Status kLibraryClosed = {CKR_CRYPTOKI_NOT_INITIALIZED, "C_Finalize"};
-constexpr p11::Status kSessionClosed = {CKR_SESSION_HANDLE_INVALID, "C_CloseSession"};
-
 napi_value Undefined(napi_env env) {
   napi_value undefined = nullptr;
   napi_get_undefined(env, &undefined);
@@ -16,25 +13,29 @@ napi_value Undefined(napi_env env) {
 
 }  // namespace
 
-Job::Job(Napi::Env env, std::shared_ptr<OpenLibrary> library, std::shared_ptr<OpenSession> session,
-         Request request)
-    : env_(env), library_(std::move(library)), session_(std::move(session)), request_(std::move(request)) {}
+Job::Job(Napi::Env env, const char* function, std::shared_ptr<OpenLibrary> library,
+         std::shared_ptr<OpenSession> session, Request request)
+    : env_(env),
+      function_(function),
+      library_(std::move(library)),
+      session_(std::move(session)),
+      request_(std::move(request)) {}
 
 Job::~Job() {
   if (work_ != nullptr) napi_delete_async_work(env_, work_);
 }
 
-napi_value Job::Run(Napi::Env env, const std::shared_ptr<OpenSession>& session, Request request,
-                    SessionWork work, Answer answer) {
-  std::unique_ptr<Job> job(new Job(env, session->library, session, std::move(request)));
+napi_value Job::Run(Napi::Env env, const char* function, const std::shared_ptr<OpenSession>& session,
+                    Request request, SessionWork work, Answer answer) {
+  std::unique_ptr<Job> job(new Job(env, function, session->library, session, std::move(request)));
   job->session_work_ = work;
   job->answer_ = answer;
   napi_value promise = nullptr;
   if (napi_create_promise(env, &job->deferred_, &promise) != napi_ok) return nullptr;
   if (session->library->closed) {
-    job->Refuse(kLibraryClosed);
+    job->Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
   } else if (session->closed) {
-    job->Refuse(kSessionClosed);
+    job->Refuse(CKR_SESSION_HANDLE_INVALID);
   } else if (session->busy) {
     session->waiting.push_back(std::move(job));
   } else {
@@ -43,15 +44,15 @@ napi_value Job::Run(Napi::Env env, const std::shared_ptr<OpenSession>& session, 
   return promise;
 }
 
-napi_value Job::Run(Napi::Env env, const std::shared_ptr<OpenLibrary>& library, Request request,
-                    LibraryWork work, Answer answer) {
-  std::unique_ptr<Job> job(new Job(env, library, nullptr, std::move(request)));
+napi_value Job::Run(Napi::Env env, const char* function, const std::shared_ptr<OpenLibrary>& library,
+                    Request request, LibraryWork work, Answer answer) {
+  std::unique_ptr<Job> job(new Job(env, function, library, nullptr, std::move(request)));
   job->library_work_ = work;
   job->answer_ = answer;
   napi_value promise = nullptr;
   if (napi_create_promise(env, &job->deferred_, &promise) != napi_ok) return nullptr;
   if (library->closed) {
-    job->Refuse(kLibraryClosed);
+    job->Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
   } else {
     Start(std::move(job));
   }
@@ -63,7 +64,7 @@ void Job::Start(std::unique_ptr<Job> job) {
   if (napi_create_string_utf8(job->env_, "pkcs11", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_async_work(job->env_, nullptr, name, Execute, Complete, job.get(), &job->work_) != napi_ok ||
       napi_queue_async_work(job->env_, job->work_) != napi_ok) {
-    job->Refuse({CKR_HOST_MEMORY, "napi_create_async_work"});
+    job->Refuse(CKR_HOST_MEMORY);
     return;
   }
   if (job->session_) job->session_->busy = true;
@@ -71,7 +72,10 @@ void Job::Start(std::unique_ptr<Job> job) {
   job.release();  // Complete takes it back.
 }
 
-p11::Status Job::CloseWork(p11::Library& library, Request&) { return library.Close(); }
+p11::Status Job::CloseWork(p11::Library& library, Request& request) {
+  for (const auto& session : request.sessions) session->Close();
+  return library.Close();
+}
 
 void Job::Execute(napi_env, void* data) {
   auto& job = *static_cast<Job*>(data);
@@ -79,7 +83,7 @@ void Job::Execute(napi_env, void* data) {
     job.status_ = job.session_ ? job.session_work_(*job.session_->session, job.request_)
                                : job.library_work_(*job.library_->library, job.request_);
   } catch (const std::bad_alloc&) {
-    job.status_ = {CKR_HOST_MEMORY, "malloc"};
+    job.status_ = {CKR_HOST_MEMORY, job.function_};
   }
 }
 
@@ -122,34 +126,42 @@ bool Job::Settle() {
   }
 }
 
-void Job::Refuse(const p11::Status& status) {
-  status_ = status;
+void Job::Refuse(CK_RV rv) {
+  status_ = {rv, function_};
   Settle();
 }
 
-p11::Status Job::CloseSession(Napi::Env, const std::shared_ptr<OpenSession>& session) {
-  if (session->closed) return {};
+void Job::RefuseWaiting(OpenSession& session, CK_RV rv) {
+  const std::deque<std::unique_ptr<Job>> waiting = std::move(session.waiting);
+  session.waiting.clear();
+  for (const auto& job : waiting) job->Refuse(rv);
+}
+
+p11::Status Job::CloseSession(const std::shared_ptr<OpenSession>& session) {
+  // A closed library closes its sessions itself.
+  if (session->closed || session->library->closed) return {};
   session->closed = true;
   session->library->sessions.erase(session);
-  const std::deque<std::unique_ptr<Job>> waiting = std::move(session->waiting);
-  session->waiting.clear();
-  for (const auto& job : waiting) job->Refuse(session->library->closed ? kLibraryClosed : kSessionClosed);
+  RefuseWaiting(*session, CKR_SESSION_HANDLE_INVALID);
   return session->busy ? p11::Status{} : session->session->Close();
 }
 
 napi_value Job::CloseLibrary(Napi::Env env, const std::shared_ptr<OpenLibrary>& library) {
-  std::unique_ptr<Job> job(new Job(env, library, nullptr, Request()));
+  std::unique_ptr<Job> job(new Job(env, "C_Finalize", library, nullptr, Request()));
   job->library_work_ = CloseWork;
   job->answer_ = [](napi_env answering, Request&) { return Undefined(answering); };
   napi_value promise = nullptr;
   if (napi_create_promise(env, &job->deferred_, &promise) != napi_ok) return nullptr;
   if (library->closed) {
-    job->Refuse(kLibraryClosed);
+    job->Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
     return promise;
   }
   library->closed = true;
-  const std::set<std::shared_ptr<OpenSession>> sessions = library->sessions;
-  for (const auto& session : sessions) CloseSession(env, session);
+  for (const auto& session : library->sessions) {
+    RefuseWaiting(*session, CKR_CRYPTOKI_NOT_INITIALIZED);
+    job->request_.sessions.push_back(session->session);
+  }
+  library->sessions.clear();
   if (library->running > 0) {
     library->closing = std::move(job);
   } else {

@@ -20,6 +20,7 @@ struct Request {
   p11::Bytes data;
   p11::Bytes other_data;
   std::vector<p11::AttributeValue> values;
+  std::vector<std::shared_ptr<p11::Session>> sessions;
 
   p11::Bytes output;
   std::vector<CK_OBJECT_HANDLE> handles;
@@ -37,14 +38,16 @@ class Job {
   // Back on the JavaScript thread.
   using Answer = napi_value (*)(napi_env env, Request& request);
 
-  static napi_value Run(Napi::Env env, const std::shared_ptr<OpenSession>& session, Request request,
-                        SessionWork work, Answer answer);
-  static napi_value Run(Napi::Env env, const std::shared_ptr<OpenLibrary>& library, Request request,
-                        LibraryWork work, Answer answer);
+  // `function` is the one that says so if the call is refused before it is made.
+  static napi_value Run(Napi::Env env, const char* function, const std::shared_ptr<OpenSession>& session,
+                        Request request, SessionWork work, Answer answer);
+  static napi_value Run(Napi::Env env, const char* function, const std::shared_ptr<OpenLibrary>& library,
+                        Request request, LibraryWork work, Answer answer);
 
   // Takes no further job; those waiting are refused. The session closes when its running job is back.
-  static p11::Status CloseSession(Napi::Env env, const std::shared_ptr<OpenSession>& session);
-  // The same for the library and all its sessions; answers a promise.
+  static p11::Status CloseSession(const std::shared_ptr<OpenSession>& session);
+  // The same for the library, whose sessions stay until its last running job is back: with a session go its
+  // objects, and another session's job may be using them. Answers a promise.
   static napi_value CloseLibrary(Napi::Env env, const std::shared_ptr<OpenLibrary>& library);
 
   ~Job();
@@ -52,7 +55,7 @@ class Job {
   Job& operator=(const Job&) = delete;
 
  private:
-  Job(Napi::Env env, std::shared_ptr<OpenLibrary> library, std::shared_ptr<OpenSession> session,
+  Job(Napi::Env env, const char* function, std::shared_ptr<OpenLibrary> library, std::shared_ptr<OpenSession> session,
       Request request);
 
   static p11::Status CloseWork(p11::Library& library, Request& request);
@@ -62,10 +65,12 @@ class Job {
   static void Complete(napi_env env, napi_status status, void* job);
   // False if no more JavaScript can run here: the environment is going away.
   bool Settle();
-  void Refuse(const p11::Status& status);
+  void Refuse(CK_RV rv);
+  static void RefuseWaiting(OpenSession& session, CK_RV rv);
   static void StartNext(const std::shared_ptr<OpenSession>& session);
 
   const Napi::Env env_;
+  const char* const function_;
   const std::shared_ptr<OpenLibrary> library_;
   const std::shared_ptr<OpenSession> session_;
   Request request_;

@@ -154,7 +154,7 @@ Napi::Value LibraryObject::InitToken(const Napi::CallbackInfo& info) {
   memset(request.other_data.data(), ' ', kLabelSize);
   memcpy(request.other_data.data(), label.data, label.size);
   return Napi::Value(env, Job::Run(
-                              env, open_, std::move(request),
+                              env, "C_InitToken", open_, std::move(request),
                               [](p11::Library& library, Request& of) {
                                 return library.InitToken(of.number, of.data.data(), of.data.size(),
                                                          of.other_data.data());
@@ -170,7 +170,7 @@ Napi::Value LibraryObject::CloseAllSessions(const Napi::CallbackInfo& info) {
   // of other environments along.
   const std::set<std::shared_ptr<OpenSession>> sessions = open_->sessions;
   for (const auto& session : sessions) {
-    if (session->session->slot() == slot) environment.Check(Job::CloseSession(info.Env(), session));
+    if (session->session->slot() == slot) environment.Check(Job::CloseSession(session));
   }
   return info.Env().Undefined();
 }

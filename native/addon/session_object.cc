@@ -72,8 +72,9 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   open_ = std::move(opened);
 }
 
-Napi::Value SessionObject::Run(Napi::Env env, Request request, Job::SessionWork work, Job::Answer answer) {
-  return Napi::Value(env, Job::Run(env, open_, std::move(request), work, answer));
+Napi::Value SessionObject::Run(Napi::Env env, const char* function, Request request, Job::SessionWork work,
+                               Job::Answer answer) {
+  return Napi::Value(env, Job::Run(env, function, open_, std::move(request), work, answer));
 }
 
 p11::Session& SessionObject::Now(Napi::Env env, const char* function) {
@@ -100,7 +101,7 @@ Napi::Value SessionObject::Info(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::Close(const Napi::CallbackInfo& info) {
-  Environment::Of(info.Env()).Check(Job::CloseSession(info.Env(), open_));
+  Environment::Of(info.Env()).Check(Job::CloseSession(open_));
   return info.Env().Undefined();
 }
 
@@ -109,21 +110,21 @@ Napi::Value SessionObject::Login(const Napi::CallbackInfo& info) {
   request.number = ToUlong(info[0], "user");
   request.data = ToPin(info.Env(), info[1], "C_Login");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_Login", std::move(request),
       [](p11::Session& session, Request& of) { return session.Login(of.number, of.data.view()); },
       AnswerNothing);
 }
 
 Napi::Value SessionObject::Logout(const Napi::CallbackInfo& info) {
   return Run(
-      info.Env(), Request(), [](p11::Session& session, Request&) { return session.Logout(); }, AnswerNothing);
+      info.Env(), "C_Logout", Request(), [](p11::Session& session, Request&) { return session.Logout(); }, AnswerNothing);
 }
 
 Napi::Value SessionObject::InitPin(const Napi::CallbackInfo& info) {
   Request request;
   request.data = ToPin(info.Env(), info[0], "C_InitPIN");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_InitPIN", std::move(request),
       [](p11::Session& session, Request& of) { return session.InitPin(of.data.view()); }, AnswerNothing);
 }
 
@@ -132,7 +133,7 @@ Napi::Value SessionObject::SetPin(const Napi::CallbackInfo& info) {
   request.data = ToPin(info.Env(), info[0], "C_SetPIN");
   request.other_data = ToPin(info.Env(), info[1], "C_SetPIN");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_SetPIN", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.SetPin(of.data.view(), of.other_data.view());
       },
@@ -143,7 +144,7 @@ Napi::Value SessionObject::CreateObject(const Napi::CallbackInfo& info) {
   Request request;
   request.attributes = ToTemplate(info.Env(), info[0], "C_CreateObject");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_CreateObject", std::move(request),
       [](p11::Session& session, Request& of) { return session.CreateObject(of.attributes, &of.handle); },
       AnswerHandle);
 }
@@ -153,7 +154,7 @@ Napi::Value SessionObject::CopyObject(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[0], "object");
   request.attributes = ToTemplate(info.Env(), info[1], "C_CopyObject");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_CopyObject", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.CopyObject(of.object, of.attributes, &of.handle);
       },
@@ -164,7 +165,7 @@ Napi::Value SessionObject::DestroyObject(const Napi::CallbackInfo& info) {
   Request request;
   request.object = ToUlong(info[0], "object");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_DestroyObject", std::move(request),
       [](p11::Session& session, Request& of) { return session.DestroyObject(of.object); }, AnswerNothing);
 }
 
@@ -179,7 +180,7 @@ Napi::Value SessionObject::FindObjects(const Napi::CallbackInfo& info) {
   request.attributes = ToTemplate(info.Env(), info[0], "C_FindObjectsInit");
   request.number = ToUlong(info[1], "max");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_FindObjectsInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.FindObjects(of.attributes, of.number, &of.handles);
       },
@@ -199,7 +200,7 @@ Napi::Value SessionObject::GetAttributes(const Napi::CallbackInfo& info) {
   request.values.resize(length);
   for (std::uint32_t i = 0; i < length; i++) request.values[i].type = ToUlong(types[i], "type");
   return Run(
-      env, std::move(request),
+      env, "C_GetAttributeValue", std::move(request),
       [](p11::Session& session, Request& of) { return session.GetAttributes(of.object, &of.values); },
       [](napi_env answering, Request& of) { return FromAttributes(answering, of.values); });
 }
@@ -209,7 +210,7 @@ Napi::Value SessionObject::SetAttributes(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[0], "object");
   request.attributes = ToTemplate(info.Env(), info[1], "C_SetAttributeValue");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_SetAttributeValue", std::move(request),
       [](p11::Session& session, Request& of) { return session.SetAttributes(of.object, of.attributes); },
       AnswerNothing);
 }
@@ -219,7 +220,7 @@ Napi::Value SessionObject::GenerateKey(const Napi::CallbackInfo& info) {
   request.mechanism = ToMechanism(info.Env(), info[0], "C_GenerateKey");
   request.attributes = ToTemplate(info.Env(), info[1], "C_GenerateKey");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_GenerateKey", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.GenerateKey(of.mechanism, of.attributes, &of.handle);
       },
@@ -232,7 +233,7 @@ Napi::Value SessionObject::GenerateKeyPair(const Napi::CallbackInfo& info) {
   request.attributes = ToTemplate(info.Env(), info[1], "C_GenerateKeyPair");
   request.other_attributes = ToTemplate(info.Env(), info[2], "C_GenerateKeyPair");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_GenerateKeyPair", std::move(request),
       [](p11::Session& session, Request& of) {
         const p11::Status status = session.GenerateKeyPair(of.mechanism, of.attributes, of.other_attributes,
                                                            &of.handle, &of.other_handle);
@@ -248,7 +249,7 @@ Napi::Value SessionObject::WrapKey(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[1], "wrappingKey");
   request.other_object = ToUlong(info[2], "key");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_WrapKey", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.WrapKey(of.mechanism, of.object, of.other_object, &of.output);
       },
@@ -262,7 +263,7 @@ Napi::Value SessionObject::UnwrapKey(const Napi::CallbackInfo& info) {
   request.data = ToBytes(info.Env(), info[2], "wrapped", p11::kDataMax, kWrappedTooLong);
   request.attributes = ToTemplate(info.Env(), info[3], "C_UnwrapKey");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_UnwrapKey", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.UnwrapKey(of.mechanism, of.object, of.data.view(), of.attributes, &of.handle);
       },
@@ -275,7 +276,7 @@ Napi::Value SessionObject::DeriveKey(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[1], "baseKey");
   request.attributes = ToTemplate(info.Env(), info[2], "C_DeriveKey");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_DeriveKey", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.DeriveKey(of.mechanism, of.object, of.attributes, &of.handle);
       },

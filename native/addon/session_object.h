@@ -52,7 +52,8 @@ class SessionObject final : public Napi::ObjectWrap<SessionObject> {
   Napi::Value Finish(const Napi::CallbackInfo& info);
   Napi::Value FinishVerify(const Napi::CallbackInfo& info);
 
-  Napi::Value Run(Napi::Env env, Request request, Job::SessionWork work, Job::Answer answer);
+  Napi::Value Run(Napi::Env env, const char* function, Request request, Job::SessionWork work,
+                  Job::Answer answer);
   // The session for a synchronous call. Refuses rather than wait for a job in flight.
   p11::Session& Now(Napi::Env env, const char* function);
 

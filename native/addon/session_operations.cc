@@ -24,7 +24,7 @@ Napi::Value SessionObject::Sign(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[1], "key");
   request.data = ToData(info, info[2], "data", CKR_DATA_LEN_RANGE, "C_Sign");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_SignInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Sign(of.mechanism, of.object, of.data.view(), &of.output);
       },
@@ -35,9 +35,13 @@ Napi::Value SessionObject::SignSync(const Napi::CallbackInfo& info) {
   p11::Mechanism mechanism = ToMechanism(info.Env(), info[0], "C_SignInit");
   const CK_OBJECT_HANDLE key = ToUlong(info[1], "key");
   const p11::View data = ToView(info[2], "data");
+  const p11::View room = ToView(info[3], "room");
   p11::Bytes signature;
   Environment::Of(info.Env()).Check(Now(info.Env(), "C_SignInit").Sign(mechanism, key, data, &signature));
-  return Napi::Value(info.Env(), FromBytes(info.Env(), signature));
+  // Making a Buffer here costs more than the rest of this function; the caller has cheaper ones.
+  if (signature.size() > room.size) return Napi::Value(info.Env(), FromBytes(info.Env(), signature));
+  memcpy(room.Mutable(), signature.data(), signature.size());
+  return Napi::Value(info.Env(), FromUlong(info.Env(), signature.size()));
 }
 
 Napi::Value SessionObject::Verify(const Napi::CallbackInfo& info) {
@@ -47,7 +51,7 @@ Napi::Value SessionObject::Verify(const Napi::CallbackInfo& info) {
   request.data = ToData(info, info[2], "data", CKR_DATA_LEN_RANGE, "C_Verify");
   request.other_data = ToData(info, info[3], "signature", CKR_SIGNATURE_LEN_RANGE, "C_Verify");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_VerifyInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Verify(of.mechanism, of.object, of.data.view(), of.other_data.view(), &of.valid);
       },
@@ -71,7 +75,7 @@ Napi::Value SessionObject::Encrypt(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[1], "key");
   request.data = ToData(info, info[2], "data", CKR_DATA_LEN_RANGE, "C_Encrypt");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_EncryptInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Encrypt(of.mechanism, of.object, of.data.view(), &of.output);
       },
@@ -93,7 +97,7 @@ Napi::Value SessionObject::Decrypt(const Napi::CallbackInfo& info) {
   request.object = ToUlong(info[1], "key");
   request.data = ToData(info, info[2], "encrypted", CKR_ENCRYPTED_DATA_LEN_RANGE, "C_Decrypt");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_DecryptInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Decrypt(of.mechanism, of.object, of.data.view(), &of.output);
       },
@@ -117,7 +121,7 @@ Napi::Value SessionObject::DecryptOaep(const Napi::CallbackInfo& info) {
   request.other_data =
       ToBytes(info.Env(), info[3], "label", kLabelMax, {CKR_MECHANISM_PARAM_INVALID, "C_DecryptInit"});
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_DecryptInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.DecryptOaep(of.object, of.data.view(), of.hash, of.other_data.view(), &of.output);
       },
@@ -129,7 +133,7 @@ Napi::Value SessionObject::Digest(const Napi::CallbackInfo& info) {
   request.mechanism = ToMechanism(info.Env(), info[0], "C_DigestInit");
   request.data = ToData(info, info[1], "data", CKR_DATA_LEN_RANGE, "C_Digest");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_DigestInit", std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Digest(of.mechanism, of.data.view(), &of.output);
       },
@@ -140,7 +144,7 @@ Napi::Value SessionObject::GenerateRandom(const Napi::CallbackInfo& info) {
   Request request;
   request.number = ToUlong(info[0], "length");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_GenerateRandom", std::move(request),
       [](p11::Session& session, Request& of) { return session.GenerateRandom(of.number, &of.output); },
       AnswerOutput);
 }
@@ -155,10 +159,11 @@ Napi::Value SessionObject::GenerateRandomSync(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::Begin(const Napi::CallbackInfo& info) {
   Request request;
   request.operation = ToOperation(info[0]);
-  request.mechanism = ToMechanism(info.Env(), info[1], "C_Initialize");
+  const char* const name = p11::NamesOf(request.operation).init;
+  request.mechanism = ToMechanism(info.Env(), info[1], name);
   request.object = ToUlong(info[2], "key");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), name, std::move(request),
       [](p11::Session& session, Request& of) { return session.Begin(of.operation, of.mechanism, of.object); },
       AnswerNothing);
 }
@@ -166,9 +171,10 @@ Napi::Value SessionObject::Begin(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::Update(const Napi::CallbackInfo& info) {
   Request request;
   request.operation = ToOperation(info[0]);
-  request.data = ToData(info, info[1], "part", CKR_DATA_LEN_RANGE, "C_Update");
+  const char* const name = p11::NamesOf(request.operation).update;
+  request.data = ToData(info, info[1], "part", CKR_DATA_LEN_RANGE, name);
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), name, std::move(request),
       [](p11::Session& session, Request& of) {
         return session.Update(of.operation, of.data.view(), &of.output);
       },
@@ -178,8 +184,9 @@ Napi::Value SessionObject::Update(const Napi::CallbackInfo& info) {
 Napi::Value SessionObject::Finish(const Napi::CallbackInfo& info) {
   Request request;
   request.operation = ToOperation(info[0]);
+  const char* const name = p11::NamesOf(request.operation).final;
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), name, std::move(request),
       [](p11::Session& session, Request& of) { return session.Finish(of.operation, &of.output); },
       AnswerOutput);
 }
@@ -188,7 +195,7 @@ Napi::Value SessionObject::FinishVerify(const Napi::CallbackInfo& info) {
   Request request;
   request.data = ToData(info, info[0], "signature", CKR_SIGNATURE_LEN_RANGE, "C_VerifyFinal");
   return Run(
-      info.Env(), std::move(request),
+      info.Env(), "C_VerifyFinal", std::move(request),
       [](p11::Session& session, Request& of) { return session.FinishVerify(of.data.view(), &of.valid); },
       AnswerValid);
 }

@@ -13,29 +13,6 @@ constexpr CK_ULONG kBlockRoom = 2048;
 // What an operation may add to its input: a tag, padding, one held-back block; or a whole RSA block.
 constexpr CK_ULONG kGrowth = kBlockRoom;
 
-struct Names {
-  const char* init;
-  const char* single;
-  const char* update;
-  const char* final;
-};
-
-Names NamesOf(Operation operation) {
-  switch (operation) {
-    case Operation::kSign:
-      return {"C_SignInit", "C_Sign", "C_SignUpdate", "C_SignFinal"};
-    case Operation::kVerify:
-      return {"C_VerifyInit", "C_Verify", "C_VerifyUpdate", "C_VerifyFinal"};
-    case Operation::kEncrypt:
-      return {"C_EncryptInit", "C_Encrypt", "C_EncryptUpdate", "C_EncryptFinal"};
-    case Operation::kDecrypt:
-      return {"C_DecryptInit", "C_Decrypt", "C_DecryptUpdate", "C_DecryptFinal"};
-    case Operation::kDigest:
-      return {"C_DigestInit", "C_Digest", "C_DigestUpdate", "C_DigestFinal"};
-  }
-  return {"", "", "", ""};
-}
-
 CK_RV Init(const CK_FUNCTION_LIST* functions, Operation operation, CK_SESSION_HANDLE session,
            Mechanism& mechanism, CK_OBJECT_HANDLE key) {
   CK_MECHANISM native = mechanism.Native();
@@ -72,6 +49,22 @@ CK_RV Collect(CK_ULONG room, Bytes* output, Ask ask) {
 }
 
 }  // namespace
+
+Names NamesOf(Operation operation) {
+  switch (operation) {
+    case Operation::kSign:
+      return {"C_SignInit", "C_Sign", "C_SignUpdate", "C_SignFinal"};
+    case Operation::kVerify:
+      return {"C_VerifyInit", "C_Verify", "C_VerifyUpdate", "C_VerifyFinal"};
+    case Operation::kEncrypt:
+      return {"C_EncryptInit", "C_Encrypt", "C_EncryptUpdate", "C_EncryptFinal"};
+    case Operation::kDecrypt:
+      return {"C_DecryptInit", "C_Decrypt", "C_DecryptUpdate", "C_DecryptFinal"};
+    case Operation::kDigest:
+      return {"C_DigestInit", "C_Digest", "C_DigestUpdate", "C_DigestFinal"};
+  }
+  return {"", "", "", ""};
+}
 
 void Session::Abandon(const Call& call, Operation operation) {
   // There is no cancel in 2.40. The Final functions end an operation on every answer but BUFFER_TOO_SMALL, and
@@ -119,8 +112,8 @@ Status Session::Verify(Mechanism& mechanism, CK_OBJECT_HANDLE key, View data, Vi
   if (rv != CKR_OK) return {rv, "C_VerifyInit"};
   rv = turn->C_Verify(handle_, data.Mutable(), data.size, signature.Mutable(), signature.size);
   *valid = rv == CKR_OK;
-  if (rv != CKR_OK) Abandon(turn.call(), Operation::kVerify);
   if (rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE) return {};
+  if (rv != CKR_OK) Abandon(turn.call(), Operation::kVerify);
   return {rv, "C_Verify"};
 }
 
@@ -246,8 +239,8 @@ Status Session::FinishVerify(View signature, bool* valid) {
   if (turn.refused()) return turn.refusal();
   const CK_RV rv = turn->C_VerifyFinal(handle_, signature.Mutable(), signature.size);
   *valid = rv == CKR_OK;
-  if (rv != CKR_OK) Abandon(turn.call(), Operation::kVerify);
   if (rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE) return {};
+  if (rv != CKR_OK) Abandon(turn.call(), Operation::kVerify);
   return {rv, "C_VerifyFinal"};
 }
 

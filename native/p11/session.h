@@ -15,6 +15,16 @@ namespace p11 {
 
 enum class Operation { kSign, kVerify, kEncrypt, kDecrypt, kDigest };
 
+// The functions of an operation, as errors name them.
+struct Names {
+  const char* init;
+  const char* single;
+  const char* update;
+  const char* final;
+};
+
+Names NamesOf(Operation operation);
+
 enum class AttributeState : std::uint8_t { kPresent = 0, kSensitive = 1, kAbsent = 2 };
 
 struct AttributeValue {

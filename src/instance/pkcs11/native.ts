@@ -47,7 +47,8 @@ export interface NativeSession {
   ): Promise<number>;
   deriveKey(mechanism: EncodedMechanism, baseKey: number, template: Uint8Array): Promise<number>;
   sign(mechanism: EncodedMechanism, key: number, data: Uint8Array): Promise<Buffer>;
-  signSync(mechanism: EncodedMechanism, key: number, data: Uint8Array): Buffer;
+  /** The length of the signature in `room`, or the signature if that is too small. */
+  signSync(mechanism: EncodedMechanism, key: number, data: Uint8Array, room: Uint8Array): number | Buffer;
   verify(mechanism: EncodedMechanism, key: number, data: Uint8Array, signature: Uint8Array): Promise<boolean>;
   verifySync(mechanism: EncodedMechanism, key: number, data: Uint8Array, signature: Uint8Array): boolean;
   encrypt(mechanism: EncodedMechanism, key: number, data: Uint8Array): Promise<Buffer>;

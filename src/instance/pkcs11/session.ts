@@ -32,6 +32,9 @@ const oaepHashes: Readonly<Record<OaepHash, number>> = { sha1: 1, sha256: 2, sha
 
 const users: Readonly<Record<User, number>> = { SO: 0, USER: 1 };
 
+// Enough for what is short enough to be signed in line; comes from Node's buffer pool.
+const SIGNATURE_ROOM = 256;
+
 const NO_KEY = 0;
 const NOTHING = new Uint8Array(0);
 
@@ -162,7 +165,9 @@ export class Session {
   }
 
   signSync(mechanism: Mechanism, key: number, data: Uint8Array): Buffer {
-    return this.#native.signSync(encodeMechanism(mechanism), key, data);
+    const room = Buffer.allocUnsafe(SIGNATURE_ROOM);
+    const signature = this.#native.signSync(encodeMechanism(mechanism), key, data, room);
+    return typeof signature === 'number' ? room.subarray(0, signature) : signature;
   }
 
   /** False for a signature that is wrong or of the wrong length; everything else that fails throws. */
