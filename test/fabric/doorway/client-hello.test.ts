@@ -1,28 +1,6 @@
-import { createServer } from 'node:net';
-import { connect } from 'node:tls';
-import type { AddressInfo } from 'node:net';
-import type { ConnectionOptions } from 'node:tls';
 import fc from 'fast-check';
 import { HELLO_BYTES_MAX, HelloReader, scanHello } from '../../../src/fabric/doorway/client-hello';
-
-// The first bytes that Node's TLS sends, for real.
-function helloOf(options: ConnectionOptions): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => {
-      socket.on('error', () => undefined);
-      socket.once('data', (bytes) => {
-        socket.destroy();
-        server.close();
-        resolve(bytes);
-      });
-    });
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      connect({ host: '127.0.0.1', port, ...options }).on('error', () => undefined);
-    });
-  });
-}
+import { helloOf } from '../programs/fake-pool';
 
 // The same handshake bytes in records of `size`.
 function fragmented(hello: Buffer, size: number): Buffer {

@@ -18,6 +18,7 @@ process.on('message', (message, socket) => {
       return sendReport();
     case 'connection':
       if (!socket) return undefined;
+      if (server.wish.raw) return echo(message.head, socket);
       socket.unshift(message.head);
       return server.emit('connection', socket);
     case 'drain':
@@ -27,6 +28,13 @@ process.on('message', (message, socket) => {
       throw new Error(`unknown message ${message.kind}`);
   }
 });
+
+// Gives back every byte, those that the fabric had read first.
+function echo(head, socket) {
+  socket.on('error', () => undefined);
+  socket.write(head);
+  socket.pipe(socket);
+}
 
 function start(message) {
   const wish = JSON.parse(readFileSync(message.module, 'utf8'));

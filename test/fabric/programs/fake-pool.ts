@@ -1,9 +1,13 @@
 // What tests of the fabric stand on: a private directory, and instances that are not real but serve TLS.
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { issueCertificate, toPem } from '../../../src/values/certificate';
+import { connect } from 'node:tls';
+import type { AddressInfo } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { issueCertificate, keyIdOf, toPem } from '../../../src/values/certificate';
 
 export const program = { script: join(__dirname, 'fake-instance.cjs') };
 
@@ -14,6 +18,8 @@ export interface Wish {
   readonly crashes?: number;
   /** This one reports another TLS root than the others. */
   readonly disagrees?: number;
+  /** They speak no TLS and give back every byte. */
+  readonly raw?: true;
   /** None leaves when told to. */
   readonly deaf?: true;
 }
@@ -30,23 +36,57 @@ export async function fakeModule(
   directory: string,
   wish: Wish = {},
 ): Promise<{ module: string; root: string }> {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const authority = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const server = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const both = {
+    issuer: { commonName: 'a pool' },
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+    sign: (tbs: Buffer): Buffer => sign('sha256', tbs, authority.privateKey),
+  };
+  const authoritySpki = authority.publicKey.export({ format: 'der', type: 'spki' });
   const root = toPem(
     await issueCertificate({
-      subject: { commonName: 'a pool' },
-      issuer: { commonName: 'a pool' },
-      publicKey: publicKey.export({ format: 'der', type: 'spki' }),
-      notBefore: new Date(Date.now() - 60_000),
-      notAfter: new Date(Date.now() + 3_600_000),
-      names: { dns: ['*.managedhsm.localhost', 'localhost'], ip: ['127.0.0.1'] },
+      ...both,
+      subject: both.issuer,
+      publicKey: authoritySpki,
       authority: true,
-      sign: (tbs) => sign('sha256', tbs, privateKey),
+    }),
+  );
+  const certificate = toPem(
+    await issueCertificate({
+      ...both,
+      subject: { commonName: 'an instance' },
+      publicKey: server.publicKey.export({ format: 'der', type: 'spki' }),
+      names: { dns: ['*.managedhsm.localhost', 'localhost'], ip: ['127.0.0.1'] },
+      authority: false,
+      usages: ['serverAuth'],
+      authorityKeyId: keyIdOf(authoritySpki),
     }),
   );
   const module = join(directory, `module-${Object.keys(wish).join('-')}.json`);
-  const key = privateKey.export({ format: 'pem', type: 'pkcs8' });
-  writeFileSync(module, JSON.stringify({ ...wish, key, certificate: root, root }));
+  const key = server.privateKey.export({ format: 'pem', type: 'pkcs8' });
+  writeFileSync(module, JSON.stringify({ ...wish, key, certificate, root }));
   return { module, root };
+}
+
+/** The first bytes that Node's TLS sends, for real. */
+export function helloOf(options: ConnectionOptions): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', (bytes) => {
+        socket.destroy();
+        server.close();
+        resolve(bytes);
+      });
+    });
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      connect({ host: '127.0.0.1', port, ...options }).on('error', () => undefined);
+    });
+  });
 }
 
 /** Resolves once no process with this id exists. Polls: the process is nobody's child here. */
