@@ -54,6 +54,7 @@ export function createServer(options: ServerOptions): ApiServer {
   const open = new Set<Duplex>();
   const answering = new WeakMap<Duplex, ServerResponse>();
   let draining = false;
+  let allGone: (() => void) | undefined;
 
   app.use((request, response) => {
     answering.set(request.socket, response);
@@ -63,7 +64,10 @@ export function createServer(options: ServerOptions): ApiServer {
 
   https.on('secureConnection', (socket) => {
     open.add(socket);
-    socket.once('close', () => open.delete(socket));
+    socket.once('close', () => {
+      open.delete(socket);
+      if (open.size === 0) allGone?.();
+    });
   });
   https.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const response = answering.get(socket);
@@ -80,8 +84,18 @@ export function createServer(options: ServerOptions): ApiServer {
     },
     async drain() {
       draining = true;
+      for (const socket of open) {
+        const response = answering.get(socket);
+        if (response !== undefined && !response.headersSent) response.shouldKeepAlive = false;
+      }
       https.closeIdleConnections();
-      await gone(open);
+      if (open.size === 0) return;
+      const cut = setTimeout(() => {
+        for (const socket of open) socket.destroy();
+      }, DRAIN_MS_MAX);
+      // Not by a list of today's connections: one may still be in its handshake.
+      await new Promise<void>((resolve) => (allGone = resolve));
+      clearTimeout(cut);
     },
   };
 }
@@ -122,20 +136,4 @@ function refusal({ code }: NodeJS.ErrnoException): string {
         : ['MalformedRequest', 'The request is not valid HTTP'];
   const { status, body } = problem(kind, words, requestId, '');
   return rawReply(status, body, requestId);
-}
-
-/** Resolves when the set is empty; what is left after a while is cut. */
-function gone(open: ReadonlySet<Duplex>): Promise<void> {
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => {
-      for (const socket of open) socket.destroy();
-    }, DRAIN_MS_MAX);
-    const look = () => {
-      if (open.size > 0) return;
-      clearTimeout(cut);
-      resolve();
-    };
-    for (const socket of open) socket.once('close', look);
-    look();
-  });
 }

@@ -1,0 +1,110 @@
+// An HSM of one member: state in memory, mutations judged and applied at once.
+import type { Committed, Hsm } from '../../../src/instance/hsm/hsm.js';
+import { judge, type Tag } from '../../../src/instance/model/judge.js';
+import type { Mutation } from '../../../src/instance/model/mutation.js';
+import { assign } from '../../../src/instance/model/rbac/assign.js';
+import {
+  ADMINISTRATOR,
+  CRYPTO_OFFICER,
+  CRYPTO_USER,
+} from '../../../src/instance/model/rbac/built-in-roles.js';
+import type { Caller } from '../../../src/instance/model/rbac/records.js';
+import { Refusal, RefusedError } from '../../../src/instance/model/refusal.js';
+import { emptyState, Overlay } from '../../../src/instance/model/state.js';
+import { newUuid } from '../../../src/values/ids.js';
+import type { Founding, TrustedIssuer } from '../../../src/values/messages.js';
+import { FakePartition } from './fake-partition.js';
+
+export const TENANT = '11111111-1111-4111-8111-111111111111';
+/** Crypto Officer, Crypto User and Administrator. */
+export const OPERATOR = '22222222-2222-4222-8222-222222222222';
+/** Holds no role. */
+export const STRANGER = '33333333-3333-4333-8333-333333333333';
+
+export function callerOf(objectId: string, ...groups: string[]): Caller {
+  return { objectId, groups };
+}
+
+export class FakeHsm implements Hsm {
+  readonly state = new Overlay(emptyState);
+  readonly fake = new FakePartition();
+  readonly partition = this.fake.asPartition;
+  /** What the next writes fail with. */
+  outage: Error | undefined;
+  /** Runs after a mutation stands and before its submitter hears of it. */
+  afterCommit: (() => void) | undefined;
+  /** Undecided mutations, as a wait for every read. */
+  undecided: Promise<void> | undefined;
+  readonly waitedFor: string[][] = [];
+  readonly submitted: Mutation[] = [];
+  clock = 1_800_000_000;
+  #index = 0;
+
+  constructor(issuers: readonly TrustedIssuer[] = [], founded = true) {
+    if (founded) this.found({ issuers });
+  }
+
+  found(wish: Partial<Founding>): void {
+    const founding: Founding = {
+      tenantId: TENANT,
+      administrators: [OPERATOR],
+      cryptoUsers: [OPERATOR],
+      issuers: [],
+      retentionDays: 90,
+      purgeProtection: false,
+      ...wish,
+    };
+    const sealed = {
+      id: 'internal/tls-issuer',
+      spec: { kty: 'EC-HSM', curve: 'P-256' } as const,
+      public: { kty: 'EC', curve: 'P-256', x: Buffer.alloc(32), y: Buffer.alloc(32) } as const,
+      blob: Buffer.alloc(1),
+    };
+    this.#apply({
+      kind: 'PoolFounded',
+      id: newUuid(),
+      time: this.now(),
+      pool: 'dev',
+      founding,
+      tlsIssuer: { sealed, certificate: Buffer.alloc(1) },
+      assignmentIds: Array.from({ length: 8 }, newUuid),
+    });
+  }
+
+  /** Gives a principal all the roles that {@link OPERATOR} has, at `/`. */
+  promote(principal: string): void {
+    const roles = [ADMINISTRATOR, CRYPTO_OFFICER, CRYPTO_USER];
+    this.state.apply(
+      assign(
+        roles.map((role) => [principal, role] as const),
+        roles.map(() => newUuid()),
+      ),
+    );
+  }
+
+  now(): number {
+    return this.clock;
+  }
+
+  settled(tags: readonly (Tag | 'keys')[]): Promise<void> | undefined {
+    this.waitedFor.push([...tags]);
+    return this.undecided;
+  }
+
+  async submit(mutation: Mutation): Promise<Committed> {
+    this.submitted.push(mutation);
+    await Promise.resolve();
+    if (this.outage) throw this.outage;
+    const committed = this.#apply(mutation);
+    this.afterCommit?.();
+    return committed;
+  }
+
+  #apply(mutation: Mutation): Committed {
+    const changes = judge(this.state, mutation, this.#index + 1);
+    if (changes instanceof Refusal) throw new RefusedError(changes);
+    this.#index += 1;
+    this.state.apply(changes);
+    return { index: this.#index, time: mutation.time, changes };
+  }
+}
