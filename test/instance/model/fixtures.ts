@@ -1,0 +1,100 @@
+// Mutations and states for tests of the model.
+import type { KeyMutation, KeyVersionCreated, Mutation } from '../../../src/instance/model/mutation.js';
+import type { KeyVersion } from '../../../src/instance/model/keys/records.js';
+import { judge } from '../../../src/instance/model/judge.js';
+import { Refusal, type RefusalCode } from '../../../src/instance/model/refusal.js';
+import { emptyState, Overlay } from '../../../src/instance/model/state.js';
+import type { KeySpec } from '../../../src/values/key-spec.js';
+import type { Founding } from '../../../src/values/messages.js';
+
+export const ADMIN = 'aaaaaaaa-0000-4000-8000-000000000000';
+export const NOW = 1_800_000_000;
+
+const ecSpec: KeySpec = { kty: 'EC-HSM', curve: 'P-256' };
+let count = 0;
+
+export function nextId(): string {
+  count += 1;
+  return `mutation-${count}`;
+}
+
+export function founded(wish: Partial<Founding> = {}): Mutation {
+  return {
+    kind: 'PoolFounded',
+    id: nextId(),
+    time: NOW,
+    pool: 'dev',
+    founding: {
+      tenantId: 't',
+      administrators: [ADMIN],
+      cryptoUsers: [ADMIN],
+      issuers: [],
+      retentionDays: 90,
+      purgeProtection: false,
+      ...wish,
+    },
+    tlsIssuer: {
+      sealed: { id: 'internal/tls-issuer', spec: ecSpec, public: ecPublic(), blob: Buffer.of(1) },
+      certificate: Buffer.of(1),
+    },
+    assignmentIds: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'],
+  };
+}
+
+function ecPublic() {
+  return { kty: 'EC', curve: 'P-256', x: Buffer.alloc(32), y: Buffer.alloc(32) } as const;
+}
+
+export function created(
+  name: string,
+  version: string,
+  wish: Partial<KeyVersionCreated> = {},
+): KeyVersionCreated {
+  return {
+    kind: 'KeyVersionCreated',
+    id: nextId(),
+    time: NOW,
+    name,
+    version,
+    sealed: { id: `${name}/${version}`, spec: ecSpec, public: ecPublic(), blob: Buffer.of(1) },
+    operations: ['sign', 'verify'],
+    enabled: true,
+    ...wish,
+  };
+}
+
+export function plain(
+  kind: 'KeyDeleted' | 'KeyRecovered' | 'KeyPurged',
+  name: string,
+  time = NOW,
+): KeyMutation {
+  return { kind, id: nextId(), time, name };
+}
+
+/** A state that mutations are judged against and applied to, as a log does. */
+export class Log {
+  readonly state = new Overlay(emptyState);
+  index = 0;
+
+  /** Undefined if it stands, else why not; a refusal changes nothing. */
+  take(mutation: Mutation): RefusalCode | undefined {
+    const changes = judge(this.state, mutation, this.index + 1);
+    if (changes instanceof Refusal) return changes.code;
+    this.index += 1;
+    this.state.apply(changes);
+    return undefined;
+  }
+}
+
+/** A log whose pool is founded. */
+export function foundedLog(wish: Partial<Founding> = {}): Log {
+  const log = new Log();
+  log.take(founded(wish));
+  return log;
+}
+
+export function versionOf(log: Log, id: string): KeyVersion {
+  const version = log.state.get('versions', id);
+  if (!version) throw new Error(`no version ${id}`);
+  return version;
+}
