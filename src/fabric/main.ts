@@ -68,6 +68,7 @@ export class Fabric {
   readonly #control = new ControlPort();
   readonly #doorway = new Doorway(DOMAIN);
   #pools: readonly Pool[] = [];
+  #left = false;
   #status: (() => FabricStatus) | undefined;
 
   constructor(
@@ -127,18 +128,21 @@ export class Fabric {
 
   /** Lets requests finish and ends everything; whoever does not leave in time is killed. */
   async stop(): Promise<void> {
-    this.#control.close();
-    this.#doorway.close();
-    await Promise.all(this.#pools.map((pool) => pool.drain(PATIENCE_MS)));
-    clearRunning(this.places);
-    this.unlock();
+    await this.#leave((pool) => pool.drain(PATIENCE_MS));
   }
 
   /** Ends everything at once. */
   async abandon(): Promise<void> {
+    await this.#leave((pool) => pool.kill());
+  }
+
+  async #leave(end: (pool: Pool) => Promise<void>): Promise<void> {
     this.#control.close();
     this.#doorway.close();
-    await Promise.all(this.#pools.map((pool) => pool.kill()));
+    await Promise.all(this.#pools.map(end));
+    // Only once: after the lock is given up, the directory may be a successor's.
+    if (this.#left) return;
+    this.#left = true;
     clearRunning(this.places);
     this.unlock();
   }

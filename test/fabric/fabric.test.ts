@@ -1,0 +1,171 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import type { AddressInfo } from 'node:net';
+import { startFabric } from '../../src/fabric/main';
+import type { Fabric, FabricOptions } from '../../src/fabric/main';
+import { fakeModule, gone, privateDirectory, program } from './programs/fake-pool';
+import type { Wish } from './programs/fake-pool';
+
+const directory = privateDirectory();
+const fabrics: Fabric[] = [];
+
+afterEach(async () => {
+  await Promise.all(fabrics.splice(0).map((fabric) => fabric.abandon()));
+});
+
+async function start(name: string, changes: Partial<FabricOptions> = {}, wish: Wish = {}): Promise<Fabric> {
+  const fabric = await startFabric({
+    dataDirectory: join(directory, name),
+    controlPort: 0,
+    dataPort: 0,
+    module: (await fakeModule(directory, wish)).module,
+    program,
+    progress: () => undefined,
+    ...changes,
+  });
+  fabrics.push(fabric);
+  return fabric;
+}
+
+interface Seen {
+  readonly start: { readonly founding: Record<string, unknown> } & Record<string, unknown>;
+  readonly pid: number;
+  readonly peers: readonly unknown[];
+  readonly environment: Record<string, string>;
+}
+
+// What a fake instance says about itself, asked through the data port with nothing but ca.pem.
+function seenBy(fabric: Fabric): Promise<Seen> {
+  const [pool] = fabric.status().pools;
+  const { hostname, port } = new URL(pool?.uri ?? '');
+  const ca = readFileSync(fabric.places.caFile, 'utf8');
+  return new Promise((resolve, reject) => {
+    request({ host: '127.0.0.1', port, servername: hostname, ca, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString()) as Seen));
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+test('fabric: an empty directory becomes a pool that answers under its name, trusted by ca.pem', async () => {
+  const fabric = await start('empty');
+  const status = fabric.status();
+  const { start: told, peers } = await seenBy(fabric);
+  const admin = JSON.parse(readFileSync(fabric.places.admin, 'utf8')) as { objectId: string };
+  expect(status.pools).toMatchObject([{ name: 'dev', activation: 'Active' }]);
+  expect(status.authority).toBe(`${status.controlPlane}/adfs`);
+  expect(told).toMatchObject({
+    pool: 'dev',
+    instance: 0,
+    domain: 'managedhsm.localhost',
+    dataPort: Number(new URL(status.pools[0]?.uri ?? '').port),
+    authority: `${status.controlPlane}/${status.tenantId}`,
+    founding: {
+      tenantId: status.tenantId,
+      administrators: [admin.objectId],
+      cryptoUsers: [admin.objectId],
+      issuers: [{ issuer: `https://login.trivet.localhost/${status.tenantId}/`, keys: [{ alg: 'RS256' }] }],
+      retentionDays: 90,
+      purgeProtection: false,
+    },
+  });
+  expect(peers).toEqual([
+    { instance: 1, certificate: 'certificate 1', port: 40_001 },
+    { instance: 2, certificate: 'certificate 2', port: 40_002 },
+  ]);
+});
+
+test('fabric: instances inherit nothing that changes what they run', async () => {
+  process.env['NODE_OPTIONS_SEEN'] = 'x';
+  process.env['SOFTHSM2_CONF'] = '/nowhere';
+  process.env['OPENSSL_CONF'] = '/nowhere';
+  process.env['LD_PRELOAD_SEEN'] = 'x';
+  const { environment } = await seenBy(await start('environment'));
+  const allowed = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL', 'TZ'];
+  // The last two are how Node tells a child about its channel.
+  const known = [...allowed, 'UV_THREADPOOL_SIZE', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE'];
+  expect(Object.keys(environment).filter((name) => !known.includes(name))).toEqual([]);
+  expect(environment['UV_THREADPOOL_SIZE']).toBe('8');
+  for (const name of ['NODE_OPTIONS_SEEN', 'SOFTHSM2_CONF', 'OPENSSL_CONF', 'LD_PRELOAD_SEEN']) {
+    Reflect.deleteProperty(process.env, name);
+  }
+});
+
+test('fabric: started again it is the same installation with the same credentials', async () => {
+  const first = await start('again', { pool: 'Mine' });
+  const { tenantId, subscriptionId, pools } = first.status();
+  const admin = readFileSync(first.places.admin, 'utf8');
+  const [fabricCa] = readFileSync(first.places.caFile, 'utf8').split(/(?<=-----END CERTIFICATE-----)\n/);
+  await first.stop();
+  const second = await start('again');
+  expect(second.status()).toMatchObject({ tenantId, subscriptionId, pools: [{ name: pools[0]?.name }] });
+  expect(second.status().pools[0]?.name).toBe('mine');
+  expect(readFileSync(second.places.admin, 'utf8')).toBe(admin);
+  expect(readFileSync(second.places.caFile, 'utf8')).toContain(fabricCa);
+});
+
+test('fabric: its authority can certify this machine only, and no pool', async () => {
+  const { places } = await start('authority');
+  const [own = '', root = ''] = readFileSync(places.caFile, 'utf8').split(/(?<=-----END CERTIFICATE-----)\n/);
+  expect(new X509Certificate(own).subject).toBe('CN=Trivet fabric');
+  expect(new X509Certificate(own).ca).toBe(true);
+  expect(new X509Certificate(root).subject).toBe('CN=a pool');
+});
+
+test('fabric: secrets are for their owner only', async () => {
+  const { places } = await start('modes');
+  for (const name of readdirSync(places.own('.'))) {
+    expect([name, statSync(places.own(name)).mode & 0o777]).toEqual([
+      name,
+      name === 'ca.pem' ? 0o644 : 0o600,
+    ]);
+  }
+  expect(statSync(places.admin).mode & 0o777).toBe(0o600);
+  expect(statSync(places.root).mode & 0o777).toBe(0o700);
+  const admin = JSON.parse(readFileSync(places.admin, 'utf8')) as { clientSecret: string };
+  expect(readFileSync(places.own('principals.json'), 'utf8')).not.toContain(admin.clientSecret);
+});
+
+test('fabric: a second one on the same directory is refused, and the first goes on', async () => {
+  const first = await start('twice');
+  await expect(start('twice')).rejects.toThrow(/another fabric \(process \d+\) runs on .*twice; stop it/);
+  expect((await seenBy(first)).start).toMatchObject({ pool: 'dev' });
+});
+
+test('fabric: a pool that cannot start is reported with its reason, and can be started later', async () => {
+  await expect(start('failing', {}, { fails: 2 })).rejects.toThrow('pool dev: instance 2 has no token');
+  expect((await start('failing')).status().pools).toHaveLength(1);
+});
+
+test('fabric: stopping it ends every instance, and its ports are free', async () => {
+  const fabric = await start('stopping');
+  const pids = fabric.status().pools.flatMap(({ instances }) => instances.flatMap(({ pid }) => pid ?? []));
+  const controlPort = Number(new URL(fabric.status().controlPlane).port);
+  await fabric.stop();
+  await Promise.all(pids.map(gone));
+  expect(pids).toHaveLength(3);
+  await start('stopping', { controlPort });
+});
+
+test('fabric: a port in use, an unknown pool and a lost admin file are told with what to do', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await expect(start('port', { controlPort: port })).rejects.toThrow(
+    /in use; choose another with --control-port/,
+  );
+  await expect(start('port', { dataPort: port })).rejects.toThrow(/in use; choose another with --data-port/);
+  server.close();
+  const fabric = await start('port');
+  await fabric.stop();
+  await expect(start('port', { pool: 'other' })).rejects.toThrow(/holds dev and no pool "other"/);
+  await expect(start('name', { pool: 'a b' })).rejects.toThrow(/no pool name/);
+  rmSync(fabric.places.admin);
+  await (await start('port')).stop(); // the pool exists; its administrator is known to the pool
+});
