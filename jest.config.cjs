@@ -1,12 +1,18 @@
-// Tests are TypeScript, compiled file by file; types are checked by `tsc -p test`.
-const compile = ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }];
+// Tests are TypeScript, compiled file by file; types are checked by `tsc -p test`. What they test is the build in
+// dist/, the same files that run in service, worker threads and child processes included; `test/build.cjs` brings it
+// up to date first.
+const compile = [
+  '@swc/jest',
+  { jsc: { target: 'es2023', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } },
+];
 
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  globalSetup: '<rootDir>/test/build.cjs',
+  moduleNameMapper: { '^(?:\\.{1,2}/)+src/(.*)\\.js$': '<rootDir>/dist/$1.js', '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': compile, '/node_modules/jose/.+\\.js$': compile },
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
   testTimeout: 60_000,

@@ -12,6 +12,7 @@ import type { Hsm } from './hsm/hsm.js';
 import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
+import { tableNames, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
@@ -96,7 +97,11 @@ async function run(channel: Channel): Promise<void> {
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
   const storeKey = await partition.deriveSecret('store');
-  const store = await Store.open(join(start.directory, 'store', 'state.sqlite'), storeKey);
+  const store = await Store.open<Tables>(
+    join(start.directory, 'store', 'state.sqlite'),
+    storeKey,
+    tableNames,
+  );
   const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
 
   const hsm: Hsm = {

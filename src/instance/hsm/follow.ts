@@ -8,7 +8,7 @@ import type { Seconds } from '../../values/moments.js';
 import { judge, type Tag } from '../model/judge.js';
 import { sealedIn, type Mutation } from '../model/mutation.js';
 import { Refusal, RefusedError, type RefusalCode } from '../model/refusal.js';
-import type { State } from '../model/state.js';
+import type { State, Tables } from '../model/state.js';
 import type { Partition } from '../partition/partition.js';
 import type { Verdict } from '../replication/replica.js';
 import type { Replication, Step } from '../replication/replication.js';
@@ -33,7 +33,7 @@ type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 export type Answerer = (from: number, question: unknown) => Promise<unknown>;
 
 export class Follower {
-  readonly #store: Store;
+  readonly #store: Store<Tables>;
   readonly #partition: Partition;
   readonly #replication: Replication;
   readonly #tail: Tail;
@@ -45,7 +45,7 @@ export class Follower {
   #fail: (error: Error) => void = () => undefined;
 
   private constructor(
-    store: Store,
+    store: Store<Tables>,
     partition: Partition,
     replication: Replication,
     head: Head & { time: Seconds },
@@ -62,7 +62,11 @@ export class Follower {
   static async start(
     self: number,
     view: View,
-    parts: { readonly store: Store; readonly partition: Partition; readonly replication: Replication },
+    parts: {
+      readonly store: Store<Tables>;
+      readonly partition: Partition;
+      readonly replication: Replication;
+    },
   ): Promise<Follower> {
     const { base, tail } = parts.store.readLog();
     const follower = new Follower(parts.store, parts.partition, parts.replication, base);

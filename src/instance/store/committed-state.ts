@@ -5,12 +5,19 @@
 // holds; counts include `recent`.
 import type { Statement } from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
+import { assert } from '../../values/assert.js';
 import { decode } from '../../values/cbor.js';
-import { tableNames, type Change, type State, type TableName, type Tables } from '../model/state.js';
 import { tableOf, type Connection } from './database.js';
 
 /** Records kept in memory; at a few kilobytes each, some tens of megabytes at most. */
 const CACHED_RECORDS = 10_000;
+
+/** A record put in place of whatever has that id, or removed. */
+export interface RecordChange {
+  readonly table: string;
+  readonly id: string;
+  readonly value: object | null;
+}
 
 interface Recent {
   readonly index: number;
@@ -24,12 +31,13 @@ interface TableReader {
   count: number;
 }
 
-export class CommittedState implements State {
-  readonly #tables: Record<TableName, TableReader>;
+/** `Tables` gives the type of the records by name of their table. */
+export class CommittedState<Tables extends object> {
+  readonly #tables: ReadonlyMap<string, TableReader>;
   readonly #cache = new LRUCache<string, { readonly record: object | null }>({ max: CACHED_RECORDS });
 
-  constructor(database: Connection) {
-    const reader = (name: TableName): TableReader => {
+  constructor(database: Connection, tables: readonly string[]) {
+    const reader = (name: string): TableReader => {
       const table = tableOf(name);
       return {
         get: database.prepare(`SELECT record FROM ${table} WHERE id = ?`).pluck(),
@@ -38,17 +46,14 @@ export class CommittedState implements State {
         count: database.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number,
       };
     };
-    this.#tables = Object.fromEntries(tableNames.map((name) => [name, reader(name)])) as Record<
-      TableName,
-      TableReader
-    >;
+    this.#tables = new Map(tables.map((name) => [name, reader(name)]));
   }
 
-  get<T extends TableName>(table: T, id: string): Tables[T] | undefined {
+  get<T extends keyof Tables & string>(table: T, id: string): Tables[T] | undefined {
     const key = `${table} ${id}`;
     const cached = this.#cache.get(key);
     if (cached) return (cached.record ?? undefined) as Tables[T] | undefined;
-    const { recent, get } = this.#tables[table];
+    const { recent, get } = this.#reader(table);
     let record = recent.get(id)?.record;
     if (record === undefined) {
       const bytes = get.get(id) as Buffer | undefined;
@@ -58,12 +63,16 @@ export class CommittedState implements State {
     return (record ?? undefined) as Tables[T] | undefined;
   }
 
-  count(table: TableName): number {
-    return this.#tables[table].count;
+  count(table: keyof Tables & string): number {
+    return this.#reader(table).count;
   }
 
-  range<T extends TableName>(table: T, after: string, limit: number): [id: string, record: Tables[T]][] {
-    const { recent, range } = this.#tables[table];
+  range<T extends keyof Tables & string>(
+    table: T,
+    after: string,
+    limit: number,
+  ): [id: string, record: Tables[T]][] {
+    const { recent, range } = this.#reader(table);
     const own = [...recent].filter(([id]) => id > after);
     const rows = range.all(after, limit + own.length) as { id: string; record: Buffer }[];
     const merged = new Map<string, object>(rows.map(({ id, record }) => [id, decode(record) as object]));
@@ -76,10 +85,10 @@ export class CommittedState implements State {
   }
 
   /** Makes the changes of entry `index` visible. */
-  apply(index: number, changes: readonly Change[]): void {
+  apply(index: number, changes: readonly RecordChange[]): void {
     for (const { table, id, value } of changes) {
-      const reader = this.#tables[table];
-      const before = this.get(table, id) === undefined ? 0 : 1;
+      const reader = this.#reader(table);
+      const before = this.get(table as keyof Tables & string, id) === undefined ? 0 : 1;
       reader.count += (value === null ? 0 : 1) - before;
       reader.recent.set(id, { index, record: value });
       this.#cache.set(`${table} ${id}`, { record: value });
@@ -88,8 +97,14 @@ export class CommittedState implements State {
 
   /** The database holds everything through entry `index`. */
   flushed(index: number): void {
-    for (const { recent } of Object.values(this.#tables)) {
+    for (const { recent } of this.#tables.values()) {
       for (const [id, change] of recent) if (change.index <= index) recent.delete(id);
     }
+  }
+
+  #reader(table: string): TableReader {
+    const reader = this.#tables.get(table);
+    assert(reader !== undefined, 'the store was opened with this table');
+    return reader;
   }
 }

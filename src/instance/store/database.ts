@@ -1,11 +1,10 @@
 // The sealed file: one SQLite database, encrypted page by page with a key that only the instance's own slot can
 // derive. Opened twice, by the writer in its worker thread and read-only by the thread that serves.
 import Database from 'better-sqlite3-multiple-ciphers';
-import { tableNames, type TableName } from '../model/state.js';
 
 export type Connection = Database.Database;
 
-/** Version of the tables below; a file with another one is refused. */
+/** Version of `meta` and `log` below; a file with another one is refused. */
 const SCHEMA = 1;
 /** Bytes; records of two kilobytes or so fit without overflow pages. */
 const PAGE_SIZE = 8192;
@@ -14,7 +13,11 @@ const PAGE_SIZE = 8192;
  * Opens the file, made new when `readonly` is not given and it does not exist.
  * @param key 32 bytes. Throws `SQLITE_NOTADB` when the file was sealed with another.
  */
-export function openDatabase(path: string, key: Uint8Array, options: { readonly: boolean }): Connection {
+export function openDatabase(
+  path: string,
+  key: Uint8Array,
+  options: { readonly readonly: true } | { readonly readonly: false; readonly tables: readonly string[] },
+): Connection {
   const database = new Database(path, { readonly: options.readonly, fileMustExist: options.readonly });
   try {
     // A raw key: the slot derived it, so SQLCipher's own password derivation would only cost start-up time.
@@ -23,7 +26,7 @@ export function openDatabase(path: string, key: Uint8Array, options: { readonly:
     // All of the file is ciphertext, its header too: the page size must be known before it is read.
     database.pragma(`legacy_page_size=${PAGE_SIZE}`);
     database.pragma(`key="x'${Buffer.from(key).toString('hex')}'"`);
-    if (!options.readonly) prepareTables(database);
+    if (!options.readonly) prepareTables(database, options.tables);
     const found = database.pragma('user_version', { simple: true });
     if (found !== SCHEMA)
       throw new Error(`the store has format ${String(found)}, this build reads ${SCHEMA}`);
@@ -34,7 +37,7 @@ export function openDatabase(path: string, key: Uint8Array, options: { readonly:
   }
 }
 
-function prepareTables(database: Connection): void {
+function prepareTables(database: Connection, tables: readonly string[]): void {
   database.pragma(`page_size=${PAGE_SIZE}`);
   database.pragma('journal_mode=WAL');
   database.pragma('synchronous=FULL');
@@ -46,13 +49,13 @@ function prepareTables(database: Connection): void {
         idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time INTEGER NOT NULL,
         mutation BLOB NOT NULL, changesHash BLOB NOT NULL, hash BLOB NOT NULL
       );
-      ${tableNames.map((name) => `CREATE TABLE ${tableOf(name)} (id TEXT PRIMARY KEY, record BLOB NOT NULL);`).join('\n')}
+      ${tables.map((name) => `CREATE TABLE ${tableOf(name)} (id TEXT PRIMARY KEY, record BLOB NOT NULL);`).join('\n')}
     `);
     database.pragma(`user_version=${SCHEMA}`);
   })();
 }
 
 /** Name of a state table in the database. */
-export function tableOf(name: TableName): string {
+export function tableOf(name: string): string {
   return `state_${name}`;
 }

@@ -10,8 +10,7 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../values/assert.js';
 import { decode, encode } from '../../values/cbor.js';
-import type { Change } from '../model/state.js';
-import { CommittedState } from './committed-state.js';
+import { CommittedState, type RecordChange } from './committed-state.js';
 import { openDatabase, type Connection } from './database.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../values/entry.js';
 import type { Batch, RecordWrite, WriterAnswer, WriterData } from './writer.js';
@@ -26,9 +25,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-export class Store {
+/** `Tables` gives the type of the state's records by name of their table. */
+export class Store<Tables extends object> {
   /** Committed state. */
-  readonly state: CommittedState;
+  readonly state: CommittedState<Tables>;
   readonly #writer: Worker;
   readonly #reader: Connection;
   #applied: number;
@@ -41,20 +41,25 @@ export class Store {
   #failure: Error | undefined;
   #idle: (() => void)[] = [];
 
-  private constructor(writer: Worker, reader: Connection) {
+  private constructor(writer: Worker, reader: Connection, tables: readonly string[]) {
     this.#writer = writer;
     this.#reader = reader;
-    this.state = new CommittedState(reader);
+    this.state = new CommittedState(reader, tables);
     this.#applied = readApplied(reader);
   }
 
   /**
    * Opens or makes the store at `path`.
    * @param key 32 bytes, derived in the slot; wiped before this resolves.
+   * @param tables every table of the state.
    * @throws when the file cannot be read with this key, or has another format.
    */
-  static async open(path: string, key: Uint8Array): Promise<Store> {
-    const data: WriterData = { path, key: Uint8Array.from(key) };
+  static async open<Tables extends object>(
+    path: string,
+    key: Uint8Array,
+    tables: readonly (keyof Tables & string)[],
+  ): Promise<Store<Tables>> {
+    const data: WriterData = { path, key: Uint8Array.from(key), tables };
     const writer = new Worker(join(__dirname, 'writer.js'), {
       workerData: data,
       env: {},
@@ -67,7 +72,7 @@ export class Store {
     await directory.sync().finally(() => directory.close());
     const reader = openDatabase(path, key, { readonly: true });
     key.fill(0);
-    const store = new Store(writer, reader);
+    const store = new Store<Tables>(writer, reader, tables);
     writer.on('message', (answer: WriterAnswer) => store.#written(answer));
     writer.on('error', (error) => store.#fail(error));
     return store;
@@ -110,7 +115,7 @@ export class Store {
   }
 
   /** Makes the changes of the next committed entry visible to every read from now on. */
-  commit(index: number, changes: readonly Change[]): void {
+  commit(index: number, changes: readonly RecordChange[]): void {
     assert(index === this.#applied + 1, 'entries are applied in order');
     this.#applied = index;
     this.state.apply(index, changes);

@@ -4,12 +4,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { encode } from '../../values/cbor.js';
 import { assert } from '../../values/assert.js';
 import { wipe } from '../../values/bytes.js';
-import { tableNames, type TableName } from '../model/state.js';
 import { openDatabase, tableOf } from './database.js';
 import type { Entry } from '../../values/entry.js';
 
 /** A record already encoded; null removes it. */
-export type RecordWrite = readonly [table: TableName, id: string, record: Uint8Array | null];
+export type RecordWrite = readonly [table: string, id: string, record: Uint8Array | null];
 
 /** What becomes durable together, in this order. */
 export interface Batch {
@@ -26,15 +25,17 @@ export interface Batch {
 export interface WriterData {
   readonly path: string;
   readonly key: Uint8Array;
+  /** Names of the state's tables. */
+  readonly tables: readonly string[];
 }
 
 /** Undefined when the batch is durable, else what went wrong. */
 export type WriterAnswer = { readonly error: string } | { readonly error?: undefined };
 
-const { path, key } = workerData as WriterData;
+const { path, key, tables } = workerData as WriterData;
 const port = parentPort;
 assert(port !== null, 'the writer runs in a worker thread');
-const database = openDatabase(path, key, { readonly: false });
+const database = openDatabase(path, key, { readonly: false, tables });
 wipe(key);
 
 const setMeta = database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
@@ -44,13 +45,13 @@ const append = database.prepare(
   'INSERT INTO log (idx, epoch, time, mutation, changesHash, hash) VALUES (?, ?, ?, ?, ?, ?)',
 );
 const puts = new Map(
-  tableNames.map((name) => [
+  tables.map((name) => [
     name,
     database.prepare(`INSERT OR REPLACE INTO ${tableOf(name)} (id, record) VALUES (?, ?)`),
   ]),
 );
 const removes = new Map(
-  tableNames.map((name) => [name, database.prepare(`DELETE FROM ${tableOf(name)} WHERE id = ?`)]),
+  tables.map((name) => [name, database.prepare(`DELETE FROM ${tableOf(name)} WHERE id = ?`)]),
 );
 
 const write = database.transaction((batch: Batch) => {

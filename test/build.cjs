@@ -1,0 +1,11 @@
+// Brings dist/ up to date before the tests, unless the caller has just built it.
+const { spawnSync } = require('node:child_process');
+const { join } = require('node:path');
+
+module.exports = () => {
+  if (process.env.TRIVET_BUILT) return;
+  const root = join(__dirname, '..');
+  const compiler = require.resolve('typescript/bin/tsc');
+  const { status, stdout } = spawnSync(process.execPath, [compiler, '-p', root], { encoding: 'utf8' });
+  if (status !== 0) console.error(stdout);
+};
