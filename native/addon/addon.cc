@@ -14,11 +14,9 @@ Napi::Value Install(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  auto* environment = new Environment(env);
-  env.SetInstanceData(environment);
-  const Napi::Function library = LibraryObject::Define(env);
-  environment->SetLibraryClass(library);
-  exports["Library"] = library;
+  // Freed by Node when the environment is.
+  env.SetInstanceData(new Environment(env));
+  exports["Library"] = LibraryObject::Define(env);
   exports["Session"] = SessionObject::Define(env);
   exports["install"] = Napi::Function::New<Install>(env, "install");
   return exports;

@@ -52,12 +52,6 @@ class Environment {
   // Throws the error of `status` unless it is fine.
   void Check(const p11::Status& status, const std::string& reason = std::string());
 
-  // Only a real Library may be unwrapped as one.
-  void SetLibraryClass(Napi::Function type) { library_class_ = Napi::Persistent(type); }
-  bool IsLibrary(const Napi::Value& value) const {
-    return value.IsObject() && value.As<Napi::Object>().InstanceOf(library_class_.Value());
-  }
-
   void Add(const std::shared_ptr<OpenLibrary>& library) { libraries_.insert(library); }
   void Remove(const std::shared_ptr<OpenLibrary>& library) { libraries_.erase(library); }
 
@@ -66,7 +60,6 @@ class Environment {
 
   const Napi::Env env_;
   Napi::FunctionReference error_factory_;
-  Napi::FunctionReference library_class_;
   std::set<std::shared_ptr<OpenLibrary>> libraries_;
 };
 

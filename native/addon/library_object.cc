@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::size_t kPathMax = 4096;
 
+// Random; no other addon has it.
+constexpr napi_type_tag kLibraryTag = {0x8f2b6c1d4e7a4093, 0xa1d5e0c47b9632f8};
+
 // Text fields of a fixed size, padded with blanks and not terminated.
 template <std::size_t kSize>
 Napi::Value Text(Napi::Env env, const unsigned char (&field)[kSize]) {
@@ -61,6 +64,14 @@ LibraryObject::LibraryObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   open_ = std::make_shared<OpenLibrary>();
   open_->library = std::move(library);
   environment.Add(open_);
+  info.This().As<Napi::Object>().TypeTag(&kLibraryTag);
+}
+
+std::shared_ptr<OpenLibrary> LibraryObject::From(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kLibraryTag)) {
+    throw Napi::TypeError::New(value.Env(), "library must be a Library");
+  }
+  return Unwrap(value.As<Napi::Object>())->open_;
 }
 
 Napi::Value LibraryObject::Info(const Napi::CallbackInfo& info) {

@@ -11,7 +11,8 @@ class LibraryObject final : public Napi::ObjectWrap<LibraryObject> {
   // new Library(modulePath)
   explicit LibraryObject(const Napi::CallbackInfo& info);
 
-  const std::shared_ptr<OpenLibrary>& open() const { return open_; }
+  // The library that `value` is the native half of. Throws for anything else, whatever its prototype says.
+  static std::shared_ptr<OpenLibrary> From(const Napi::Value& value);
 
  private:
   Napi::Value Info(const Napi::CallbackInfo& info);

@@ -60,8 +60,7 @@ Napi::Function SessionObject::Define(Napi::Env env) {
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   Environment& environment = Environment::Of(env);
-  if (!environment.IsLibrary(info[0])) throw Napi::TypeError::New(env, "library must be a Library");
-  const std::shared_ptr<OpenLibrary>& library = LibraryObject::Unwrap(info[0].As<Napi::Object>())->open();
+  const std::shared_ptr<OpenLibrary> library = LibraryObject::From(info[0]);
   const CK_SLOT_ID slot = ToUlong(info[1], "slot");
   const bool read_write = ToBool(info[2], "readWrite");
   if (library->closed) environment.Check({CKR_CRYPTOKI_NOT_INITIALIZED, "C_OpenSession"});

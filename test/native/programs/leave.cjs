@@ -1,5 +1,7 @@
 // Leaves with calls in flight on several sessions: by exit, by an uncaught throw, or by closing the library.
 'use strict';
+const { Buffer } = require('node:buffer');
+const { setImmediate } = require('node:timers');
 const { setTimeout: pause } = require('node:timers/promises');
 const { CKM, prepare, ecKey, rsaKey } = require('./slot.cjs');
 

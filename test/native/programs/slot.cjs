@@ -1,5 +1,6 @@
 // What every program here starts with: a token of its own in the directory that SOFTHSM2_CONF names.
 'use strict';
+const { Buffer } = require('node:buffer');
 const { Library } = require('../../../dist/instance/pkcs11/library.js');
 const { CKM } = require('../../../dist/instance/pkcs11/constants.js');
 

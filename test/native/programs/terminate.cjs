@@ -1,10 +1,11 @@
 // Worker threads that sign without end are terminated in the middle; the main thread's session still works, and
 // no session of theirs is left behind.
 'use strict';
+const { Buffer } = require('node:buffer');
 const { Worker, isMainThread, workerData, parentPort } = require('node:worker_threads');
 const { once } = require('node:events');
 const { setTimeout: pause } = require('node:timers/promises');
-const { Library, CKM, modulePath, prepare, ecKey, rsaKey } = require('./slot.cjs');
+const { Library, CKM, modulePath, soPin, prepare, ecKey, rsaKey } = require('./slot.cjs');
 
 const WORKERS = 3;
 const SESSIONS = 4;
@@ -32,7 +33,10 @@ async function main() {
   const { privateKey: ec } = await ecKey(session);
   const { privateKey: rsa } = await rsaKey(session);
   for (let round = 0; round < 3; round += 1) {
-    const workers = Array.from({ length: WORKERS }, () => new Worker(__filename, { workerData: { slot, ec, rsa } }));
+    const workers = Array.from(
+      { length: WORKERS },
+      () => new Worker(module.filename, { workerData: { slot, ec, rsa } }),
+    );
     const handles = (await Promise.all(workers.map((worker) => once(worker, 'message')))).flat(2);
     await pause(10 + Math.random() * 40);
     await Promise.all(workers.map((worker) => worker.terminate()));
@@ -42,7 +46,7 @@ async function main() {
   if (signature.length !== 64) throw new Error('no signature');
   // The SO may log in only when no read-only session is open: the workers' were.
   await session.logout();
-  await session.login('SO', require('./slot.cjs').soPin);
+  await session.login('SO', soPin);
   await library.close();
   process.stdout.write('clean');
 }
