@@ -34,6 +34,7 @@ interface Exchange {
   readonly names: Names;
 }
 
+/** The handler of all requests of one instance. */
 export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle {
   const namesOf = createNames(pool, authority);
   const identify = createIdentify(hsm, audienceOf(pool.domain));

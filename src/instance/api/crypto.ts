@@ -13,12 +13,14 @@ import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
 import { keyId } from './shapes.js';
 
+/** `POST …/sign`: `value` is the digest. */
 export function signDigest({ hsm, caller, base, name, version }: Call, { alg, value }: SignBody): Answer {
   return whenDone(sign(hsm, caller, { name, version, algorithm: alg, digest: value }), (signed) =>
     result(alg, keyId(base, name, signed.version), toBase64url(signed.signature)),
   );
 }
 
+/** `POST …/verify`: `value` is the signature; the answer is true or false. */
 export function verifySignature(call: Call, { alg, digest, value }: VerifyBody): Answer {
   const { hsm, caller, base, name, version } = call;
   return whenDone(
@@ -30,6 +32,7 @@ export function verifySignature(call: Call, { alg, digest, value }: VerifyBody):
   );
 }
 
+/** `POST …/encrypt`: for AES the answer has `iv`, for GCM also `tag`, and `aad` as it came. */
 export function encryptValue(call: Call, { alg, value, iv, aad, tag }: CipherBody): Answer {
   const { hsm, caller, base, name, version } = call;
   const wish = { name, version, algorithm: alg, plaintext: value, iv, aad, tag };
@@ -43,6 +46,7 @@ export function encryptValue(call: Call, { alg, value, iv, aad, tag }: CipherBod
   });
 }
 
+/** `POST …/decrypt`: the answer repeats neither `iv` nor `tag`. */
 export function decryptValue(call: Call, { alg, value, iv, aad, tag }: CipherBody): Answer {
   const { hsm, caller, base, name, version } = call;
   const wish = { name, version, algorithm: alg, ciphertext: value, iv, aad, tag };
@@ -51,6 +55,7 @@ export function decryptValue(call: Call, { alg, value, iv, aad, tag }: CipherBod
   );
 }
 
+/** `POST …/wrapkey`. */
 export function wrap(call: Call, { alg, value, iv, aad, tag }: CipherBody): Answer {
   refuseExtra(iv, aad, tag);
   const { hsm, caller, base, name, version } = call;
@@ -60,6 +65,7 @@ export function wrap(call: Call, { alg, value, iv, aad, tag }: CipherBody): Answ
   });
 }
 
+/** `POST …/unwrapkey`. */
 export function unwrap(call: Call, { alg, value, iv, aad, tag }: CipherBody): Answer {
   refuseExtra(iv, aad, tag);
   const { hsm, caller, base, name, version } = call;
@@ -68,6 +74,7 @@ export function unwrap(call: Call, { alg, value, iv, aad, tag }: CipherBody): An
   );
 }
 
+/** `POST /rng`. */
 export function randomBytes({ hsm, caller }: Call, { count }: RandomBody): Answer {
   return whenDone(random(hsm, caller, count), (bytes) => {
     const answer = `{"value":"${toBase64url(bytes)}"}`;

@@ -116,12 +116,12 @@ const rows: Readonly<Record<Code, Row>> = {
   TooFewInSync: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   Undecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   NotServing: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
+  // Without Retry-After: with it, 503 says that nothing happened, and clients ask again by themselves.
   OutcomeUnknown: {
     status: 503,
     code: 'ServiceUnavailable',
     message: (detail) =>
       `Outcome unknown: the change may or may not have been made. Read the key before deciding whether to ask again. ${detail}`,
-    retryAfter: 1,
   },
   Unexpected: { status: 500, code: 'InternalError', message: () => 'Internal error' },
 };

@@ -20,22 +20,26 @@ import { attributesWish, materialOf, refuseFixed, refuseForeign, specOf } from '
 
 const PAGE_MAX = 25;
 
+/** `POST /keys/{name}/create`: a KeyBundle. */
 export async function create({ hsm, caller, base, name }: Call, body: CreateBody): Promise<string> {
   const wish = attributesWish(body, body.key_ops);
   refuseForeign(body.attributes);
   return keyBundle(base, await createKey(hsm, caller, { ...wish, name, spec: specOf(body) }));
 }
 
+/** `PUT /keys/{name}`: a KeyBundle. */
 export async function importPlain({ hsm, caller, base, name }: Call, body: ImportBody): Promise<string> {
   const wish = attributesWish(body, body.key.key_ops);
   refuseForeign(body.attributes);
   return keyBundle(base, await importKey(hsm, caller, { ...wish, name, material: materialOf(body) }));
 }
 
+/** `GET /keys/{name}/{version}`: a KeyBundle. */
 export function get({ hsm, caller, base, name, version }: Call): Answer {
   return whenDone(getKey(hsm, caller, name, version), (key) => keyBundle(base, key));
 }
 
+/** `PATCH /keys/{name}/{version}`: the whole KeyBundle. */
 export async function update(call: Call, body: UpdateBody): Promise<string> {
   const { hsm, caller, base, name, version } = call;
   const wish = attributesWish(body, body.key_ops);
@@ -43,10 +47,12 @@ export async function update(call: Call, body: UpdateBody): Promise<string> {
   return keyBundle(base, await updateKey(hsm, caller, { ...wish, name, version }));
 }
 
+/** `DELETE /keys/{name}`: a DeletedKeyBundle. */
 export async function remove({ hsm, caller, base, name }: Call): Promise<string> {
   return deletedKeyBundle(base, await deleteKey(hsm, caller, name));
 }
 
+/** `GET /keys`: a page of KeyItems. */
 export function list({ hsm, caller, base, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
@@ -54,6 +60,7 @@ export function list({ hsm, caller, base, query }: Call): Answer {
   );
 }
 
+/** `GET /keys/{name}/versions`: a page of KeyItems. */
 export function versions({ hsm, caller, base, name, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listVersions(hsm, caller, name, placeOf(query), limit), (page) =>
@@ -61,6 +68,7 @@ export function versions({ hsm, caller, base, name, query }: Call): Answer {
   );
 }
 
+/** `GET /deletedkeys`: a page of DeletedKeyItems. */
 export function listDeleted({ hsm, caller, base, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listDeletedKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
@@ -68,14 +76,17 @@ export function listDeleted({ hsm, caller, base, query }: Call): Answer {
   );
 }
 
+/** `GET /deletedkeys/{name}`: a DeletedKeyBundle. */
 export function getDeleted({ hsm, caller, base, name }: Call): Answer {
   return whenDone(getDeletedKey(hsm, caller, name), (key) => deletedKeyBundle(base, key));
 }
 
+/** `POST /deletedkeys/{name}/recover`: a KeyBundle. */
 export async function recover({ hsm, caller, base, name }: Call): Promise<string> {
   return keyBundle(base, await recoverKey(hsm, caller, name));
 }
 
+/** `DELETE /deletedkeys/{name}`: nothing. */
 export async function purge({ hsm, caller, name }: Call): Promise<string> {
   await purgeKey(hsm, caller, name);
   return '';

@@ -33,6 +33,7 @@ const DRAIN_MS_MAX = 15_000;
 // Room for a token of 16 KiB and the rest.
 const HEADERS_MAX = 32_768;
 
+/** The server of one instance; TLS 1.2 and 1.3, HTTP/1.1 with connections kept alive. */
 export function createServer(options: ServerOptions): ApiServer {
   const handle = createApi(options);
   const app = createApp();

@@ -53,6 +53,7 @@ export interface Asked {
   readonly limit: number;
 }
 
+/** `kid`: the URL of a version. */
 export function keyId(base: string, name: string, version: string): string {
   return `${base}/keys/${name}/${version}`;
 }

@@ -8,6 +8,7 @@ import { refuse } from './reading.js';
 /** The one answer to every ciphertext that does not open, so that none can be told from another. */
 export const UNREADABLE = 'The value could not be decrypted with this key and these parameters';
 
+/** RSA names serve encrypt and wrap alike (RFC 7518 sections 4.2 and 4.3). */
 export function isRsaEncryption(algorithm: string): algorithm is RsaEncryptionAlgorithm {
   return algorithm === 'RSA-OAEP-256' || algorithm === 'RSA-OAEP' || algorithm === 'RSA1_5';
 }

@@ -23,6 +23,7 @@ export interface Decrypted {
   readonly plaintext: Buffer;
 }
 
+/** A ciphertext that does not open is refused in one form, whatever is wrong with it. */
 export function decrypt(hsm: Hsm, caller: Caller, wish: Decrypt): Decrypted | Promise<Decrypted> {
   return settledRead(hsm, caller, `key:${wish.name}`, async () => {
     const { key } = usableKey(hsm, caller, PURPOSE, wish);

@@ -28,6 +28,7 @@ export interface Encrypted {
   readonly aad?: Uint8Array;
 }
 
+/** RSA (RFC 8017 section 7), AES-GCM (NIST SP 800-38D) or AES-CBC (NIST SP 800-38A). */
 export function encrypt(hsm: Hsm, caller: Caller, wish: Encrypt): Encrypted | Promise<Encrypted> {
   return settledRead(hsm, caller, `key:${wish.name}`, () => {
     const { key } = usableKey(hsm, caller, PURPOSE, wish);

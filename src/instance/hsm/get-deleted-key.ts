@@ -4,6 +4,7 @@ import type { Hsm } from './hsm.js';
 import { deletionView, keyView, type DeletedKeyView } from './key-view.js';
 import { allow, deletedKey, keyScope, newestVersion, settledRead } from './reading.js';
 
+/** Reads what only recovery or purge can change. */
 export function getDeletedKey(
   hsm: Hsm,
   caller: Caller,

@@ -46,6 +46,7 @@ export interface Page<T> {
   readonly next?: string;
 }
 
+/** A version as lists show it. */
 export function itemView(key: KeyVersion, pool: Pool): KeyItemView {
   const { name, version, tags } = key;
   const { retentionDays, purgeProtection } = pool;
@@ -57,12 +58,14 @@ export function itemView(key: KeyVersion, pool: Pool): KeyItemView {
   };
 }
 
+/** A version with its public side. */
 export function keyView(key: KeyVersion, pool: Pool): KeyView {
   const { spec, operations } = key;
   const shown = key.public.kty === 'oct' ? {} : { public: key.public };
   return { ...itemView(key, pool), spec, operations, ...shown };
 }
 
+/** When a key was deleted, and until when it can be recovered. */
 export function deletionView(key: DeletedKey): DeletionView {
   return { deleted: key.deleted, scheduledPurge: key.scheduledPurge };
 }

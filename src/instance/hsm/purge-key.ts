@@ -4,6 +4,7 @@ import type { Caller } from '../model/rbac/records.js';
 import type { Hsm } from './hsm.js';
 import { allow, deletedKey, keyScope, settledRead } from './reading.js';
 
+/** Resolves when no member holds the key any more. */
 export async function purgeKey(hsm: Hsm, caller: Caller, name: string): Promise<void> {
   const scope = keyScope(name);
   const action = 'keys/deletedKeys/delete';

@@ -6,6 +6,7 @@ import { allow, refuse, settledRead } from './reading.js';
 /** At most this many bytes a call. */
 export const RANDOM_BYTES_MAX = 128;
 
+/** The receiver wipes them. */
 export function random(hsm: Hsm, caller: Caller, count: number): Buffer | Promise<Buffer> {
   return settledRead(hsm, caller, undefined, () => {
     allow(hsm, caller, 'rng/action', '/');

@@ -54,10 +54,12 @@ export function keyScope(name: string): Scope {
   return `/keys/${name}`;
 }
 
+/** The key, or the refusal that it does not exist or is deleted. */
 export function liveKey(state: State, name: string): Key {
   return state.get('keys', name) ?? refuse('KeyNotFound', `keys/${name}`);
 }
 
+/** The deleted key, or the refusal that there is none. */
 export function deletedKey(state: State, name: string): DeletedKey {
   return state.get('deleted', name) ?? refuse('DeletedKeyNotFound', `deletedkeys/${name}`);
 }

@@ -17,6 +17,7 @@ export interface Signed {
   readonly signature: Buffer;
 }
 
+/** RFC 7518 sections 3.3 to 3.5; the digest is the client's. */
 export function sign(hsm: Hsm, caller: Caller, wish: Sign): Signed | Promise<Signed> {
   return settledRead(hsm, caller, `key:${wish.name}`, () => {
     const { key, algorithm } = usableKey(hsm, caller, PURPOSE, wish);

@@ -17,6 +17,7 @@ export interface Unwrapped {
   readonly secret: Buffer;
 }
 
+/** RFC 7518 sections 4.2 to 4.4; what does not open is refused in one form. */
 export function unwrapKey(hsm: Hsm, caller: Caller, wish: UnwrapKey): Unwrapped | Promise<Unwrapped> {
   return settledRead(hsm, caller, `key:${wish.name}`, async () => {
     const { key } = usableKey(hsm, caller, PURPOSE, wish);

@@ -19,6 +19,7 @@ export interface Verified {
   readonly valid: boolean;
 }
 
+/** RFC 7518 sections 3.3 to 3.5. */
 export function verify(hsm: Hsm, caller: Caller, wish: Verify): Verified | Promise<Verified> {
   return settledRead(hsm, caller, `key:${wish.name}`, () => {
     const { key, algorithm } = usableKey(hsm, caller, PURPOSE, wish);

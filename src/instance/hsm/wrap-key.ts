@@ -18,6 +18,7 @@ export interface Wrapped {
   readonly wrapped: Buffer;
 }
 
+/** RFC 7518 sections 4.2 to 4.4. */
 export function wrapKey(hsm: Hsm, caller: Caller, wish: WrapKey): Wrapped | Promise<Wrapped> {
   return settledRead(hsm, caller, `key:${wish.name}`, () => {
     const { key } = usableKey(hsm, caller, PURPOSE, wish);
