@@ -2,17 +2,9 @@
 
 #include <new>
 
+#include "values.h"
+
 namespace addon {
-namespace {
-
-napi_value Undefined(napi_env env) {
-  napi_value undefined = nullptr;
-  napi_get_undefined(env, &undefined);
-  return undefined;
-}
-
-}  // namespace
-
 Job::Job(Napi::Env env, const char* function, std::shared_ptr<OpenLibrary> library,
          std::shared_ptr<OpenSession> session, Request request)
     : env_(env),
@@ -149,7 +141,7 @@ p11::Status Job::CloseSession(const std::shared_ptr<OpenSession>& session) {
 napi_value Job::CloseLibrary(Napi::Env env, const std::shared_ptr<OpenLibrary>& library) {
   std::unique_ptr<Job> job(new Job(env, "C_Finalize", library, nullptr, Request()));
   job->library_work_ = CloseWork;
-  job->answer_ = [](napi_env answering, Request&) { return Undefined(answering); };
+  job->answer_ = AnswerNothing;
   napi_value promise = nullptr;
   if (napi_create_promise(env, &job->deferred_, &promise) != napi_ok) return nullptr;
   if (library->closed) {

@@ -164,13 +164,10 @@ Napi::Value LibraryObject::InitToken(const Napi::CallbackInfo& info) {
   request.other_data = p11::Bytes(kLabelSize);
   memset(request.other_data.data(), ' ', kLabelSize);
   memcpy(request.other_data.data(), label.data, label.size);
-  return Napi::Value(env, Job::Run(
-                              env, "C_InitToken", open_, std::move(request),
-                              [](p11::Library& library, Request& of) {
-                                return library.InitToken(of.number, of.data.data(), of.data.size(),
-                                                         of.other_data.data());
-                              },
-                              [](napi_env answering, Request&) { return FromNothing(answering); }));
+  const Job::LibraryWork work = [](p11::Library& library, Request& of) {
+    return library.InitToken(of.number, of.data.data(), of.data.size(), of.other_data.data());
+  };
+  return Napi::Value(env, Job::Run(env, "C_InitToken", open_, std::move(request), work, AnswerNothing));
 }
 
 Napi::Value LibraryObject::CloseAllSessions(const Napi::CallbackInfo& info) {

@@ -9,11 +9,6 @@ namespace {
 
 constexpr p11::Status kWrappedTooLong = {CKR_WRAPPED_KEY_LEN_RANGE, "C_UnwrapKey"};
 
-napi_value AnswerNothing(napi_env env, Request&) { return FromNothing(env); }
-napi_value AnswerHandle(napi_env env, Request& request) { return FromUlong(env, request.handle); }
-napi_value AnswerHandles(napi_env env, Request& request) { return FromHandles(env, request.handles); }
-napi_value AnswerOutput(napi_env env, Request& request) { return FromBytes(env, request.output); }
-
 }  // namespace
 
 Napi::Function SessionObject::Define(Napi::Env env) {
@@ -201,7 +196,7 @@ Napi::Value SessionObject::GetAttributes(const Napi::CallbackInfo& info) {
   return Run(
       env, "C_GetAttributeValue", std::move(request),
       [](p11::Session& session, Request& of) { return session.GetAttributes(of.object, &of.values); },
-      [](napi_env answering, Request& of) { return FromAttributes(answering, of.values); });
+      AnswerAttributes);
 }
 
 Napi::Value SessionObject::SetAttributes(const Napi::CallbackInfo& info) {

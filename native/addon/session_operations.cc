@@ -7,10 +7,6 @@ namespace {
 
 constexpr std::size_t kLabelMax = 64 * 1024;
 
-napi_value AnswerNothing(napi_env env, Request&) { return FromNothing(env); }
-napi_value AnswerOutput(napi_env env, Request& request) { return FromBytes(env, request.output); }
-napi_value AnswerValid(napi_env env, Request& request) { return FromBool(env, request.valid); }
-
 p11::Bytes ToData(const Napi::CallbackInfo& info, const Napi::Value& value, const char* name, CK_RV refusal,
                   const char* function) {
   return ToBytes(info.Env(), value, name, p11::kDataMax, {refusal, function});

@@ -128,33 +128,40 @@ napi_value FromUlong(napi_env env, CK_ULONG value) {
   return number;
 }
 
-napi_value FromHandles(napi_env env, const std::vector<CK_OBJECT_HANDLE>& handles) {
-  napi_value array = nullptr;
-  if (napi_create_array_with_length(env, handles.size(), &array) != napi_ok) return nullptr;
-  for (std::uint32_t i = 0; i < handles.size(); i++) {
-    if (napi_set_element(env, array, i, FromUlong(env, handles[i])) != napi_ok) return nullptr;
-  }
-  return array;
-}
-
 napi_value FromBool(napi_env env, bool value) {
   napi_value truth = nullptr;
   napi_get_boolean(env, value, &truth);
   return truth;
 }
 
-napi_value FromNothing(napi_env env) {
+napi_value AnswerNothing(napi_env env, Request&) {
   napi_value undefined = nullptr;
   napi_get_undefined(env, &undefined);
   return undefined;
 }
 
-napi_value FromAttributes(napi_env env, const std::vector<p11::AttributeValue>& values) {
+napi_value AnswerHandle(napi_env env, Request& request) { return FromUlong(env, request.handle); }
+
+napi_value AnswerHandles(napi_env env, Request& request) {
+  napi_value array = nullptr;
+  if (napi_create_array_with_length(env, request.handles.size(), &array) != napi_ok) return nullptr;
+  std::uint32_t at = 0;
+  for (const CK_OBJECT_HANDLE handle : request.handles) {
+    if (napi_set_element(env, array, at++, FromUlong(env, handle)) != napi_ok) return nullptr;
+  }
+  return array;
+}
+
+napi_value AnswerOutput(napi_env env, Request& request) { return FromBytes(env, request.output); }
+
+napi_value AnswerValid(napi_env env, Request& request) { return FromBool(env, request.valid); }
+
+napi_value AnswerAttributes(napi_env env, Request& request) {
   void* data = nullptr;
   napi_value buffer = nullptr;
-  if (napi_create_buffer(env, EncodedSize(values), &data, &buffer) != napi_ok) return nullptr;
+  if (napi_create_buffer(env, EncodedSize(request.values), &data, &buffer) != napi_ok) return nullptr;
   auto* at = static_cast<unsigned char*>(data);
-  Encode(values, &at);
+  Encode(request.values, &at);
   return buffer;
 }
 

@@ -26,10 +26,15 @@ p11::OaepHash ToOaepHash(const Napi::Value& value);
 // Raw values: these also run when an environment is going away, where failing is normal and must not throw.
 napi_value FromBytes(napi_env env, const p11::Bytes& bytes);
 napi_value FromUlong(napi_env env, CK_ULONG value);
-napi_value FromHandles(napi_env env, const std::vector<CK_OBJECT_HANDLE>& handles);
 napi_value FromBool(napi_env env, bool value);
-napi_value FromNothing(napi_env env);
+
+// What jobs answer with.
+napi_value AnswerNothing(napi_env env, Request& request);
+napi_value AnswerHandle(napi_env env, Request& request);
+napi_value AnswerHandles(napi_env env, Request& request);
+napi_value AnswerOutput(napi_env env, Request& request);
+napi_value AnswerValid(napi_env env, Request& request);
 // In the encoding of templates, with a state byte in place of the kind.
-napi_value FromAttributes(napi_env env, const std::vector<p11::AttributeValue>& values);
+napi_value AnswerAttributes(napi_env env, Request& request);
 
 }  // namespace addon

@@ -32,7 +32,14 @@ async function objects({ library, slot, session }) {
 }
 
 async function keys({ session }) {
-  const flags = { token: false, sensitive: false, extractable: true, encrypt: true, decrypt: true, wrap: true };
+  const flags = {
+    token: false,
+    sensitive: false,
+    extractable: true,
+    encrypt: true,
+    decrypt: true,
+    wrap: true,
+  };
   const aes = await session.generateKey(
     { type: CKM.AES_KEY_GEN },
     {
