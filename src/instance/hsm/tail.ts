@@ -19,7 +19,9 @@ export interface Item {
 
 /** A read that waits for an entry. */
 interface Waiting {
-  readonly index: number;
+  readonly tags: readonly (Tag | 'keys')[];
+  /** The newest entry under its tags when it came; a lower one only after that was cut. */
+  index: number;
   readonly resolve: () => void;
   readonly reject: (error: Outage) => void;
   readonly timer: NodeJS.Timeout;
@@ -82,14 +84,13 @@ export class Tail {
       for (const tag of tagsOf(mutation)) this.#newest.set(tag, entry.index);
     }
     const first = this.#items[0]?.entry.index ?? Infinity;
+    const last = this.#items.at(-1)?.entry.index ?? 0;
+    // What is left after a cut was there before: a read whose entry was cut waits for the next lower one.
+    for (const read of this.#waiting) if (read.index > last) read.index = this.#newestOf(read.tags);
     const due = this.#waiting.filter(({ index }) => index < first);
-    // A cut entry may leave a lower one behind under the same tag; the read looks again and waits again if so.
-    const void_ = this.#waiting.filter(
-      ({ index }) => index >= first && index > (this.#items.at(-1)?.entry.index ?? 0),
-    );
-    if (due.length + void_.length === 0) return;
-    this.#waiting = this.#waiting.filter((read) => !due.includes(read) && !void_.includes(read));
-    for (const { resolve, timer } of [...due, ...void_]) {
+    if (due.length === 0) return;
+    this.#waiting = this.#waiting.filter(({ index }) => index >= first);
+    for (const { resolve, timer } of due) {
       clearTimeout(timer);
       resolve();
     }
@@ -101,9 +102,7 @@ export class Tail {
    */
   settled(tags: readonly (Tag | 'keys')[]): Promise<void> | undefined {
     if (this.#items.length === 0) return undefined;
-    let index = 0;
-    for (const tag of tags)
-      index = Math.max(index, tag === 'keys' ? this.#newestKey() : (this.#newest.get(tag) ?? 0));
+    const index = this.#newestOf(tags);
     if (index === 0) return undefined;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -115,9 +114,17 @@ export class Tail {
           ),
         );
       }, WAIT_MS);
-      const waiting: Waiting = { index, resolve, reject, timer };
+      const waiting: Waiting = { tags, index, resolve, reject, timer };
       this.#waiting.push(waiting);
     });
+  }
+
+  #newestOf(tags: readonly (Tag | 'keys')[]): number {
+    let index = 0;
+    for (const tag of tags) {
+      index = Math.max(index, tag === 'keys' ? this.#newestKey() : (this.#newest.get(tag) ?? 0));
+    }
+    return index;
   }
 
   #newestKey(): number {

@@ -45,10 +45,13 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     purgeProtection: founding.purgeProtection,
   };
   const changes = [put('pool', POOL, pool), put('internal', TLS_ISSUER, mutation.tlsIssuer)];
+  // Object ids are GUIDs and mean the same in any case; tokens are compared in lower case.
+  const administrators = founding.administrators.map((id) => id.toLowerCase());
+  const cryptoUsers = founding.cryptoUsers.map((id) => id.toLowerCase());
   const wished = [
-    ...founding.administrators.map((principal) => [principal, ADMINISTRATOR] as const),
-    ...founding.cryptoUsers.map((principal) => [principal, CRYPTO_OFFICER] as const),
-    ...founding.cryptoUsers.map((principal) => [principal, CRYPTO_USER] as const),
+    ...administrators.map((principal) => [principal, ADMINISTRATOR] as const),
+    ...cryptoUsers.map((principal) => [principal, CRYPTO_OFFICER] as const),
+    ...cryptoUsers.map((principal) => [principal, CRYPTO_USER] as const),
   ];
   return [...changes, ...assign(wished, mutation.assignmentIds)];
 }
