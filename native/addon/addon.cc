@@ -1,6 +1,7 @@
 // Entry point: what JavaScript finds in the addon.
 #include "environment.h"
 #include "library_object.h"
+#include "public_key_object.h"
 #include "session_object.h"
 
 namespace addon {
@@ -17,6 +18,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   // Freed by Node when the environment is.
   env.SetInstanceData(new Environment(env));
   exports["Library"] = LibraryObject::Define(env);
+  exports["PublicKey"] = PublicKeyObject::Define(env);
   exports["Session"] = SessionObject::Define(env);
   exports["install"] = Napi::Function::New<Install>(env, "install");
   return exports;

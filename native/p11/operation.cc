@@ -8,8 +8,8 @@
 namespace p11 {
 namespace {
 
-// A signature or a digest, or one RSA block: 16384 bits at most.
-constexpr CK_ULONG kBlockRoom = 2048;
+// A signature or a digest, or one RSA block up to 8192 bits; small enough for malloc's per-thread cache.
+constexpr CK_ULONG kBlockRoom = 1024;
 // What an operation may add to its input: a tag, padding, one held-back block; or a whole RSA block.
 constexpr CK_ULONG kGrowth = kBlockRoom;
 
