@@ -1,8 +1,7 @@
-// Verify a signature on a digest, with the stored public part; the slot is not asked.
+// Verify a signature on a digest, with the stored public part.
 import type { SignatureAlgorithm } from '../../values/key-spec.js';
 import type { Caller } from '../model/rbac/records.js';
 import type { Hsm } from './hsm.js';
-import { verifyDigest } from './public-key.js';
 import { settledRead, usableKey, type KeyUse, type Purpose } from './reading.js';
 import { checkDigest } from './sign.js';
 
@@ -24,7 +23,11 @@ export function verify(hsm: Hsm, caller: Caller, wish: Verify): Verified | Promi
   return settledRead(hsm, caller, `key:${wish.name}`, () => {
     const { key, algorithm } = usableKey(hsm, caller, PURPOSE, wish);
     checkDigest(wish, algorithm.digest);
-    const valid = verifyDigest(key, wish.algorithm as SignatureAlgorithm, wish.digest, wish.signature);
-    return { version: key.version, valid };
+    const { version } = key;
+    const name = wish.algorithm as SignatureAlgorithm;
+    const valid = hsm.partition.verify(key, name, wish.digest, wish.signature);
+    return typeof valid === 'boolean'
+      ? { version, valid }
+      : valid.then((known) => ({ version, valid: known }));
   });
 }

@@ -1,6 +1,7 @@
 // Which mechanism serves which algorithm, and what a module must offer for it.
 import { CKG, CKM } from '../pkcs11/constants.js';
 import { prepareMechanism, type Mechanism } from '../pkcs11/mechanism.js';
+import type { SignatureScheme } from '../pkcs11/public-key.js';
 import type { SignatureAlgorithm } from '../../values/key-spec.js';
 
 // DER of DigestInfo up to the digest (RFC 8017 section 9.2, note 1).
@@ -21,21 +22,39 @@ export interface Signing {
   readonly mechanism: Mechanism;
   /** Put before the digest. */
   readonly prefix?: Buffer;
-  /** Short enough that a hop to another thread costs more than the work. */
+  /** Signing is so short that a hop to another thread costs more than the work. */
   readonly inline: boolean;
+  readonly scheme: SignatureScheme;
+  /** Verifying is. */
+  readonly verifyInline: boolean;
 }
 
 export const signing: Readonly<Record<SignatureAlgorithm, Signing>> = {
-  RS256: { mechanism: raw, prefix: digestInfo.RS256, inline: false },
-  RS384: { mechanism: raw, prefix: digestInfo.RS384, inline: false },
-  RS512: { mechanism: raw, prefix: digestInfo.RS512, inline: false },
-  PS256: { mechanism: pss(CKM.SHA256, CKG.MGF1_SHA256, 32), inline: false },
-  PS384: { mechanism: pss(CKM.SHA384, CKG.MGF1_SHA384, 48), inline: false },
-  PS512: { mechanism: pss(CKM.SHA512, CKG.MGF1_SHA512, 64), inline: false },
-  ES256: { mechanism: ecdsa, inline: true },
-  ES256K: { mechanism: ecdsa, inline: false },
-  ES384: { mechanism: ecdsa, inline: false },
-  ES512: { mechanism: ecdsa, inline: false },
+  RS256: { mechanism: raw, prefix: digestInfo.RS256, inline: false, scheme: 'PKCS1', verifyInline: true },
+  RS384: { mechanism: raw, prefix: digestInfo.RS384, inline: false, scheme: 'PKCS1', verifyInline: true },
+  RS512: { mechanism: raw, prefix: digestInfo.RS512, inline: false, scheme: 'PKCS1', verifyInline: true },
+  PS256: {
+    mechanism: pss(CKM.SHA256, CKG.MGF1_SHA256, 32),
+    inline: false,
+    scheme: 'PSS',
+    verifyInline: true,
+  },
+  PS384: {
+    mechanism: pss(CKM.SHA384, CKG.MGF1_SHA384, 48),
+    inline: false,
+    scheme: 'PSS',
+    verifyInline: true,
+  },
+  PS512: {
+    mechanism: pss(CKM.SHA512, CKG.MGF1_SHA512, 64),
+    inline: false,
+    scheme: 'PSS',
+    verifyInline: true,
+  },
+  ES256: { mechanism: ecdsa, inline: true, scheme: 'ECDSA', verifyInline: true },
+  ES256K: { mechanism: ecdsa, inline: false, scheme: 'ECDSA', verifyInline: false },
+  ES384: { mechanism: ecdsa, inline: false, scheme: 'ECDSA', verifyInline: false },
+  ES512: { mechanism: ecdsa, inline: false, scheme: 'ECDSA', verifyInline: false },
 };
 
 const required: Readonly<Record<string, number>> = {

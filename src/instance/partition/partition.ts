@@ -1,6 +1,7 @@
 // One slot as one HSM partition: it makes keys, opens sealed ones and uses them. Alone knows object handles. Keys
 // generated here never leave the slot in clear; what passes in clear by its nature (import, `unwrapKey`) is wiped.
 import { createHash, verify } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { equalBytes, trimInteger, wipe } from '../../values/bytes.js';
 import {
   coordinateLength,
@@ -17,6 +18,7 @@ import { CKM, CKR } from '../pkcs11/constants.js';
 import { Pkcs11Error } from '../pkcs11/error.js';
 import type { Template } from '../pkcs11/attribute.js';
 import { prepareMechanism, type Mechanism } from '../pkcs11/mechanism.js';
+import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
 import { examine } from './key-material.js';
@@ -37,6 +39,7 @@ export interface PartitionOptions {
 
 const CACHED_KEYS_MAX = 10_000;
 const DESTROYED_MAX = 500_000;
+const PUBLIC_KEYS_MAX = 5_000;
 /** RSA key generations at a time: they must never hold all workers. */
 const GENERATORS = 2;
 
@@ -57,6 +60,8 @@ export class Partition {
   /** What the module does by itself and what is composed. */
   readonly capabilities: Capabilities;
   readonly #keeper: SlotKeeper;
+  /** Public halves ready for verifying, by key id. */
+  readonly #publicKeys = new LRUCache<string, PublicKey>({ max: PUBLIC_KEYS_MAX });
   readonly #copy: WorkingCopy;
   /** Openings under way by key id, so that many requests for one key open it once. */
   readonly #opening = new Map<string, Promise<void>>();
@@ -165,6 +170,7 @@ export class Partition {
 
   /** Closes a key that will not be used again. */
   forget(id: string): void {
+    this.#publicKeys.delete(id);
     void this.#keeper.use((slot) => slot.cache.forget(id));
   }
 
@@ -183,6 +189,20 @@ export class Partition {
       ({ operations }, handle) => operations.sign(mechanism, handle, data),
       refusedBySlot,
     );
+  }
+
+  /** Does the signature fit the digest? Needs the public half only: the slot is not asked. */
+  verify(
+    key: SealedKey,
+    algorithm: SignatureAlgorithm,
+    digest: Uint8Array,
+    signature: Uint8Array,
+  ): boolean | Promise<boolean> {
+    const { scheme, verifyInline } = signing[algorithm];
+    const publicKey = this.#publicKeyOf(key);
+    return verifyInline
+      ? publicKey.verifySync(scheme, digest, signature)
+      : publicKey.verify(scheme, digest, signature);
   }
 
   /**
@@ -299,6 +319,15 @@ export class Partition {
       },
       refusedCiphertext,
     );
+  }
+
+  #publicKeyOf({ id, public: part }: SealedKey): PublicKey {
+    const ready = this.#publicKeys.get(id);
+    if (ready) return ready;
+    if (part.kty === 'oct') throw new SlotError('SlotFailed', `${id} has no public half`);
+    const made = new PublicKey(publicKeyOf(part).export({ type: 'spki', format: 'der' }));
+    this.#publicKeys.set(id, made);
+    return made;
   }
 
   // With a key on this thread: at once when it is open.

@@ -65,9 +65,15 @@ export interface NativeSession {
   finishVerify(signature: Uint8Array): Promise<boolean>;
 }
 
+export interface NativePublicKey {
+  verify(scheme: number, digest: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  verifySync(scheme: number, digest: Uint8Array, signature: Uint8Array): boolean;
+}
+
 interface Addon {
   install(makeError: (code: number, functionName: string, reason?: string) => Error): void;
   Library: new (modulePath: string) => NativeLibrary;
+  PublicKey: new (subjectPublicKeyInfo: Uint8Array) => NativePublicKey;
   Session: new (library: NativeLibrary, slot: number, readWrite: boolean) => NativeSession;
 }
 
@@ -79,4 +85,4 @@ addon.install((code, functionName, reason) => {
   return new Pkcs11Error(code, functionName, options);
 });
 
-export const { Library: NativeLibrary, Session: NativeSession } = addon;
+export const { Library: NativeLibrary, PublicKey: NativePublicKey, Session: NativeSession } = addon;

@@ -1,6 +1,7 @@
 // A partition made of Node's crypto: enough of one to serve the verbs, with keys kept by id.
 import * as crypto from 'node:crypto';
 import type { Partition } from '../../../src/instance/partition/partition.js';
+import { PublicKey } from '../../../src/instance/pkcs11/public-key.js';
 import { SlotError } from '../../../src/instance/partition/slot-error.js';
 import type {
   KeyMaterial,
@@ -10,6 +11,7 @@ import type {
   SealedKey,
   SignatureAlgorithm,
 } from '../../../src/values/key-spec.js';
+import { publicKeyOf } from '../../../src/values/public-key.js';
 
 const nodeCurve = {
   'P-256': 'prime256v1',
@@ -108,6 +110,13 @@ export class FakePartition {
     const oid = { 32: '01', 48: '02', 64: '03' }[n] ?? '';
     const info = `30${(n + 17).toString(16)}300d06096086480165030402${oid}050004${n.toString(16)}`;
     return Promise.resolve(crypto.privateEncrypt(key, Buffer.concat([Buffer.from(info, 'hex'), digest])));
+  }
+
+  verify(key: SealedKey, algorithm: SignatureAlgorithm, digest: Uint8Array, signature: Uint8Array): boolean {
+    if (key.public.kty === 'oct') throw new SlotError('SlotFailed', 'no public half');
+    const spki = publicKeyOf(key.public).export({ type: 'spki', format: 'der' });
+    const scheme = algorithm.startsWith('ES') ? 'ECDSA' : algorithm.startsWith('RS') ? 'PKCS1' : 'PSS';
+    return new PublicKey(spki).verifySync(scheme, digest, signature);
   }
 
   decryptRsa({ id }: SealedKey, algorithm: RsaEncryptionAlgorithm, ciphertext: Uint8Array): Promise<Buffer> {
