@@ -133,9 +133,7 @@ describe('what is no public key', () => {
     const refusal = /not a SubjectPublicKeyInfo|must be a Uint8Array/;
     expect(() => new PublicKey(Buffer.alloc(0))).toThrow(refusal);
     expect(() => new PublicKey(Buffer.alloc(91, 3))).toThrow(refusal);
-    expect(() => new PublicKey('text' as unknown as Uint8Array)).toThrow(
-      expect.objectContaining({ name: 'TypeError' }),
-    );
+    expect(() => new PublicKey('text' as unknown as Uint8Array)).toThrow(refusal);
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const der = publicKey.export({ type: 'spki', format: 'der' });
     der[der.length - 1] = (der.at(-1) ?? 0) ^ 1; // off the curve
