@@ -13,7 +13,12 @@ module.exports = {
   testMatch: ['**/*.test.ts'],
   globalSetup: '<rootDir>/test/build.cjs',
   moduleNameMapper: { '^(?:\\.{1,2}/)+src/(.*)\\.js$': '<rootDir>/dist/$1.js', '^(\\.{1,2}/.*)\\.js$': '$1' },
-  transform: { '^.+\\.ts$': compile, '/node_modules/jose/.+\\.js$': compile },
+  transform: {
+    '^.+\\.ts$': compile,
+    // What Jest cannot load as it is: modules, and what imports late.
+    '/node_modules/jose/.+\\.js$': compile,
+    '/dist/fabric/main\\.js$': compile,
+  },
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
   testTimeout: 60_000,
 };

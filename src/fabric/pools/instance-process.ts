@@ -126,10 +126,18 @@ export class InstanceProcess {
         settle(false);
       }, HANDOVER_MS);
       this.#handovers.add(gone);
-      this.#child.send({ kind: 'connection', head } satisfies ToInstance, socket, (error) => {
-        if (late) this.#stuck -= 1;
-        settle(error === null);
-      });
+      // Node would keep our end until the instance acknowledges, for ever if it dies before: the client would wait with
+      // it. Once written, the message itself holds the connection; with our end closed, it ends with the instance.
+      this.#child.send(
+        { kind: 'connection', head } satisfies ToInstance,
+        socket,
+        { keepOpen: true },
+        (error) => {
+          if (late) this.#stuck -= 1;
+          if (error === null) socket.destroy();
+          settle(error === null);
+        },
+      );
     });
   }
 

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { request } from 'node:https';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { Doorway } from '../../../src/fabric/doorway/doorway';
-import type { Destination, DoorwayLimits } from '../../../src/fabric/doorway/doorway';
-import { Pool, createPool } from '../../../src/fabric/pools/pool';
-import { fakeModule, helloOf, privateDirectory, program } from '../programs/fake-pool';
-import type { Wish } from '../programs/fake-pool';
+import { Doorway } from '../../../src/fabric/doorway/doorway.js';
+import type { Destination, DoorwayLimits } from '../../../src/fabric/doorway/doorway.js';
+import { Pool, createPool } from '../../../src/fabric/pools/pool.js';
+import { fakeModule, helloOf, privateDirectory, program } from '../programs/fake-pool.js';
+import type { Wish } from '../programs/fake-pool.js';
 
 const DOMAIN = 'managedhsm.localhost';
 const directory = privateDirectory();
@@ -176,6 +176,22 @@ test('doorway: an instance that hangs blocks nobody but those that it was given'
     const late = new Promise<string>((resolve) => setTimeout(() => resolve('late'), 5_000).unref());
     return Promise.race([answer.then(() => 'answered'), late]);
   }
+});
+
+test('doorway: a connection given to an instance that dies before it takes it ends with the instance', async () => {
+  const { pool, root } = await startPool('untaken');
+  const port = await openDoorway([pool]);
+  const first = pool.instance(0);
+  first?.pause();
+  const handed = jest.spyOn(first as NonNullable<typeof first>, 'hand');
+  const asked = ask(port, root, 'localhost').then(
+    () => 'answered',
+    () => 'closed',
+  );
+  while (handed.mock.results.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await handed.mock.results[0]?.value;
+  first?.kill();
+  expect(await asked).toBe('closed');
 });
 
 test.each([
