@@ -78,6 +78,11 @@ function program(): Command {
   return trivet;
 }
 
+// Whoever read our words has heard enough (`| head`): no reason to fail, and none to stop a running service.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 program()
   .parseAsync()
   .catch((error: unknown) => {
