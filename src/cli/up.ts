@@ -19,6 +19,7 @@ export interface UpOptions {
 
 /** Steps shorter than this are not worth a line. */
 const QUIET_MS = 1_000;
+const ONE_SIGNAL_MS = 500;
 
 /** `program` is what an instance runs when it is not the real one. */
 export async function up(options: UpOptions, program?: InstanceProgram): Promise<void> {
@@ -53,13 +54,14 @@ function writeReadyFile(file: string, document: ReadyDocument): void {
   writeDurably(resolve(file), `${JSON.stringify(document)}\n`, 0o600);
 }
 
-// The first signal asks; the second ends at once, and the instances with it.
+// The first signal asks; the second ends at once, and the instances with it. Programs that wrap us (timeout, npm)
+// pass a signal on that the terminal has sent to us as well, so two in quick succession are one.
 function onSignal(): Promise<void> {
   return new Promise((resolve) => {
-    let asked = false;
+    let asked: number | undefined;
     const hear = (): void => {
-      if (asked) process.exit(130);
-      asked = true;
+      if (asked !== undefined && performance.now() - asked > ONE_SIGNAL_MS) process.exit(130);
+      asked ??= performance.now();
       resolve();
     };
     process.on('SIGINT', hear).on('SIGTERM', hear);

@@ -1,6 +1,7 @@
 // Puts the fabric together and starts it. The order is for speed: bind the ports, spawn the instances, and load the
 // web framework while they start.
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { assert } from '../values/assert.js';
@@ -177,7 +178,7 @@ export class Fabric {
     controlPort: number,
     dataPort: number,
   ): Promise<[authority: string, log: Logger]> {
-    const parts = await import('./answering.js');
+    const parts = createRequire(__filename)('./answering.js') as typeof import('./answering.js');
     const log = parts.openLog();
     const { leaf, authority } = await parts.controlIdentity(this.places, DOMAIN);
     const answer = parts.controlAnswer({

@@ -4,10 +4,10 @@ import { createServer } from 'node:net';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
-import { startFabric } from '../../src/fabric/main';
-import type { Fabric, FabricOptions } from '../../src/fabric/main';
-import { fakeModule, gone, privateDirectory, program } from './programs/fake-pool';
-import type { Wish } from './programs/fake-pool';
+import { startFabric } from '../../src/fabric/main.js';
+import type { Fabric, FabricOptions } from '../../src/fabric/main.js';
+import { fakeModule, gone, privateDirectory, program } from './programs/fake-pool.js';
+import type { Wish } from './programs/fake-pool.js';
 
 const directory = privateDirectory();
 const fabrics: Fabric[] = [];

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import fc from 'fast-check';
-import { ecdsaRawToDer, issueCertificate, keyIdOf, toPem } from '../../src/values/certificate';
-import type { CertificateNames } from '../../src/values/certificate';
+import { ecdsaRawToDer, issueCertificate, keyIdOf, toPem } from '../../src/values/certificate.js';
+import type { CertificateNames } from '../../src/values/certificate.js';
 
 interface Party {
   readonly certificate: Buffer;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
-import { controlLeaf, newAuthority } from '../../../src/fabric/control/authority';
-import { ControlPort } from '../../../src/fabric/control/control-port';
+import { controlLeaf, newAuthority } from '../../../src/fabric/control/authority.js';
+import { ControlPort } from '../../../src/fabric/control/control-port.js';
 
 let ca: string;
 let number: number;

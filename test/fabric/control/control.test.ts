@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { SignJWT, generateKeyPair } from 'jose';
-import { loginKeyOf } from '../../../src/fabric/login/login-key';
-import { privateDirectory } from '../programs/fake-pool';
-import { startedFabric } from '../programs/started-fabric';
-import type { Answer, StartedFabric } from '../programs/started-fabric';
+import { loginKeyOf } from '../../../src/fabric/login/login-key.js';
+import { privateDirectory } from '../programs/fake-pool.js';
+import { startedFabric } from '../programs/started-fabric.js';
+import type { Answer, StartedFabric } from '../programs/started-fabric.js';
 
 const directory = privateDirectory();
 let started: StartedFabric;

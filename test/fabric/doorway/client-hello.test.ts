@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { HELLO_BYTES_MAX, HelloReader, scanHello } from '../../../src/fabric/doorway/client-hello';
-import { helloOf } from '../programs/fake-pool';
+import { HELLO_BYTES_MAX, HelloReader, scanHello } from '../../../src/fabric/doorway/client-hello.js';
+import { helloOf } from '../programs/fake-pool.js';
 
 // The same handshake bytes in records of `size`.
 function fragmented(hello: Buffer, size: number): Buffer {

@@ -3,9 +3,9 @@ import type { ClientSecretCredentialOptions } from '@azure/identity';
 import fc from 'fast-check';
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
-import { privateDirectory } from '../programs/fake-pool';
-import { startedFabric } from '../programs/started-fabric';
-import type { Answer, StartedFabric } from '../programs/started-fabric';
+import { privateDirectory } from '../programs/fake-pool.js';
+import { startedFabric } from '../programs/started-fabric.js';
+import type { Answer, StartedFabric } from '../programs/started-fabric.js';
 
 const directory = privateDirectory();
 let started: StartedFabric;

@@ -1,4 +1,4 @@
-import { Narrow, Throttle } from '../../../src/fabric/login/throttle';
+import { Narrow, Throttle } from '../../../src/fabric/login/throttle.js';
 
 test('throttle: a few mistakes are free, then each doubles the wait, up to a minute', () => {
   const throttle = new Throttle();

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makeDirectory, writeDurably } from '../../../src/fabric/pools/durable-file';
+import { makeDirectory, writeDurably } from '../../../src/fabric/pools/durable-file.js';
 import {
   EstateError,
   Places,
@@ -16,8 +16,8 @@ import {
   openEstate,
   readRunning,
   writeRunning,
-} from '../../../src/fabric/pools/estate';
-import { privateDirectory } from '../programs/fake-pool';
+} from '../../../src/fabric/pools/estate.js';
+import { privateDirectory } from '../programs/fake-pool.js';
 
 const directory = privateDirectory();
 

@@ -1,9 +1,9 @@
 import { fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Pool, PoolError, createPool, listPools, poolName } from '../../../src/fabric/pools/pool';
-import { fakeModule, gone, privateDirectory, program } from '../programs/fake-pool';
-import type { Wish } from '../programs/fake-pool';
+import { Pool, PoolError, createPool, listPools, poolName } from '../../../src/fabric/pools/pool.js';
+import { fakeModule, gone, privateDirectory, program } from '../programs/fake-pool.js';
+import type { Wish } from '../programs/fake-pool.js';
 
 const directory = privateDirectory();
 const founding = {

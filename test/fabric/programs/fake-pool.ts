@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import type { AddressInfo } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { issueCertificate, keyIdOf, toPem } from '../../../src/values/certificate';
+import { issueCertificate, keyIdOf, toPem } from '../../../src/values/certificate.js';
 
 export const program = { script: join(__dirname, 'fake-instance.cjs') };
 

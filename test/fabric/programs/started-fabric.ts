@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import type { IncomingHttpHeaders } from 'node:http';
-import { startFabric } from '../../../src/fabric/main';
-import type { Fabric } from '../../../src/fabric/main';
-import { readAdmin } from '../../../src/fabric/pools/estate';
-import type { AdminFile } from '../../../src/fabric/pools/estate';
-import { fakeModule, program } from './fake-pool';
+import { startFabric } from '../../../src/fabric/main.js';
+import type { Fabric } from '../../../src/fabric/main.js';
+import { readAdmin } from '../../../src/fabric/pools/estate.js';
+import type { AdminFile } from '../../../src/fabric/pools/estate.js';
+import { fakeModule, program } from './fake-pool.js';
 
 export interface Answer {
   readonly status: number;
