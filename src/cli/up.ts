@@ -1,6 +1,6 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
 import { dirname, resolve } from 'node:path';
-import { writeDurably, makeDirectory } from '../fabric/pools/durable-file.js';
+import { writeDurably, makeDirectory } from '../values/durable-file.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
 import type { InstanceProgram } from '../fabric/pools/instance-process.js';

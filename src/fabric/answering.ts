@@ -16,7 +16,7 @@ import type { Principals } from './login/principals.js';
 import { resourcesOf } from './login/resources.js';
 import { loginRoutes } from './login/routes.js';
 import { callerOf } from './login/token.js';
-import { writeDurably } from './pools/durable-file.js';
+import { writeDurably } from '../values/durable-file.js';
 import type { Estate, Places } from './pools/estate.js';
 import type { Pool } from './pools/pool.js';
 

@@ -11,7 +11,7 @@ import { Doorway } from './doorway/doorway.js';
 import { loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
-import { writeDurably } from './pools/durable-file.js';
+import { writeDurably } from '../values/durable-file.js';
 import {
   EstateError,
   Places,

@@ -6,7 +6,7 @@ const root = resolve(__dirname, '../../src');
 
 /** Rooms by path prefix, longest first, and what each may import besides `values` and itself. */
 const table: readonly (readonly [room: string, mayImport: readonly string[]])[] = [
-  ['cli', ['fabric']],
+  ['cli', ['fabric', 'security-domain']],
   ['fabric/main.ts', ['fabric']],
   // The second half of main.ts, loaded while the instances start.
   ['fabric/answering.ts', ['fabric']],
@@ -16,12 +16,17 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/pools', []],
   ['instance/main.ts', ['instance']],
   ['instance/api', ['instance/hsm']],
-  ['instance/hsm', ['instance/model', 'instance/partition', 'instance/replication', 'instance/store']],
+  [
+    'instance/hsm',
+    ['instance/model', 'instance/partition', 'instance/replication', 'instance/store', 'security-domain'],
+  ],
   ['instance/partition', ['instance/pkcs11']],
   ['instance/model', []],
   ['instance/pkcs11', []],
   ['instance/replication', []],
   ['instance/store', []],
+  // Pure: shares, JWE and the file; no socket, no disk.
+  ['security-domain', []],
   ['values', []],
 ];
 

@@ -4,7 +4,7 @@ import { randomBytes, scrypt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { equalBytes } from '../../values/bytes.js';
 import { newUuid } from '../../values/ids.js';
-import { writeDurably } from '../pools/durable-file.js';
+import { writeDurably } from '../../values/durable-file.js';
 
 export interface Principal {
   readonly name: string;

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { newUuid } from '../../values/ids.js';
-import { makeDirectory, writeDurably } from './durable-file.js';
+import { makeDirectory, writeDurably } from '../../values/durable-file.js';
 
 export interface Estate {
   readonly tenantId: string;

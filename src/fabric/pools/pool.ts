@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from '../../values/assert.js';
 import type { Founding, ToInstance } from '../../values/messages.js';
-import { makeDirectory, writeDurably } from './durable-file.js';
+import { makeDirectory, writeDurably } from '../../values/durable-file.js';
 import { InstanceProcess } from './instance-process.js';
 import type { InstanceProgram } from './instance-process.js';
 

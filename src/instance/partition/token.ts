@@ -7,6 +7,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../../values/assert.js';
+import { writeDurably } from '../../values/durable-file.js';
 
 /** PINs of one token: random, known to this instance alone. */
 export interface Pins {
@@ -57,10 +58,7 @@ export class TokenDirectory {
       so: randomBytes(24).toString('base64url'),
       user: randomBytes(24).toString('base64url'),
     };
-    const draft = `${path}.new`;
-    await writeFile(draft, JSON.stringify(pins), { mode: 0o600, flush: true });
-    await rename(draft, path);
-    await sync(this.#directory);
+    writeDurably(path, JSON.stringify(pins), 0o600);
     return pins;
   }
 

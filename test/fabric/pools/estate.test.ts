@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makeDirectory, writeDurably } from '../../../src/fabric/pools/durable-file.js';
+import { makeDirectory, writeDurably } from '../../../src/values/durable-file.js';
 import {
   EstateError,
   Places,
