@@ -2,12 +2,13 @@
 'use strict';
 const assert = require('node:assert');
 const { Buffer } = require('node:buffer');
-const { publicEncrypt, createPublicKey, randomBytes } = require('node:crypto');
+const { publicEncrypt, createPublicKey, generateKeyPairSync, randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 const { Library, CKM, modulePath, userPin, prepare, ecKey, rsaKey } = require('./slot.cjs');
 const { CKD, CKG, CKK, CKO } = require('../../../dist/instance/pkcs11/constants.js');
 const { prepareMechanism } = require('../../../dist/instance/pkcs11/mechanism.js');
+const { PublicKey } = require('../../../dist/instance/pkcs11/public-key.js');
 const { NativeLibrary, NativeSession } = require('../../../dist/instance/pkcs11/native.js');
 
 const ROUNDS = Number(process.argv[2] ?? 3);
@@ -116,6 +117,30 @@ async function operations({ session }, { aes, ec, rsa }) {
   await signer.final();
 }
 
+async function publicKeys() {
+  const pairs = [
+    ['ECDSA', 'ec', { namedCurve: 'P-256' }, 64],
+    ['PSS', 'rsa', { modulusLength: 2048 }, 256],
+    ['PKCS1', 'rsa', { modulusLength: 2048 }, 256],
+  ];
+  for (const [scheme, type, options, length] of pairs) {
+    const { publicKey } = generateKeyPairSync(type, options);
+    const key = new PublicKey(publicKey.export({ type: 'spki', format: 'der' }));
+    for (const signature of [
+      Buffer.alloc(0),
+      Buffer.alloc(length, 1),
+      Buffer.alloc(length),
+      Buffer.alloc(5000),
+    ]) {
+      await key.verify(scheme, digest, signature);
+      key.verifySync(scheme, digest, signature);
+      key.verifySync(scheme, data, signature);
+    }
+    assert.throws(() => key.verifySync(scheme, digest, 'text'));
+  }
+  for (const noise of [Buffer.alloc(0), data, digest]) assert.throws(() => new PublicKey(noise));
+}
+
 async function refused(call) {
   await assert.rejects(async () => call);
 }
@@ -160,9 +185,17 @@ async function errors({ library, slot, session }, { aes, ec, rsa }) {
 async function work() {
   const library = Library.open(modulePath);
   const session = library.openSession(workerData.slot);
+  const spki = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({
+    type: 'spki',
+    format: 'der',
+  });
+  const key = new PublicKey(spki);
   parentPort.postMessage('working');
   for (;;) {
-    await Promise.all([1, 2, 3].map(() => session.sign({ type: CKM.ECDSA }, workerData.key, digest)));
+    await Promise.all([
+      ...[1, 2, 3].map(() => session.sign({ type: CKM.ECDSA }, workerData.key, digest)),
+      key.verify('ECDSA', digest, Buffer.alloc(64, 1)),
+    ]);
   }
 }
 
@@ -174,6 +207,7 @@ async function main() {
     const made = { rsa, ...(await keys(token)) };
     await operations(token, made);
     await errors(token, made);
+    await publicKeys();
     const workers = [1, 2].map(
       () => new Worker(module.filename, { workerData: { slot: token.slot, key: made.ec.privateKey } }),
     );
