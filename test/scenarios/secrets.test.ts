@@ -1,0 +1,180 @@
+// Where clear key bytes are not: no file of the data directory, not the fabric's memory (and so nothing that passes
+// through it), and nothing that the instances send each other.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { at, TestPool, text, type Client } from './pool.js';
+import { base64url } from './witness.js';
+
+interface Secret {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+const CHUNK = 8 * 1024 * 1024;
+/** Needles may lie across two chunks. */
+const OVERLAP = 2_048;
+
+/** The forms in which bytes are written down. A middle part is enough, and is not cut by base64's groups of three. */
+function formsOf({ name, bytes }: Secret): { form: string; needle: Buffer }[] {
+  const aligned = bytes.subarray(0, bytes.length - (bytes.length % 3));
+  const hex = bytes.toString('hex');
+  return [
+    { form: `${name} raw`, needle: bytes },
+    { form: `${name} reversed`, needle: Buffer.from(bytes).reverse() },
+    { form: `${name} hex`, needle: Buffer.from(hex) },
+    { form: `${name} HEX`, needle: Buffer.from(hex.toUpperCase()) },
+    { form: `${name} base64url`, needle: Buffer.from(aligned.toString('base64url')) },
+    { form: `${name} base64`, needle: Buffer.from(aligned.toString('base64')) },
+  ];
+}
+
+function findIn(haystack: Buffer, needles: readonly { form: string; needle: Buffer }[]): string[] {
+  return needles.filter(({ needle }) => haystack.includes(needle)).map(({ form }) => form);
+}
+
+function findInFiles(directory: string, secrets: readonly Secret[]): string[] {
+  const needles = secrets.flatMap(formsOf);
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((file) => statSync(join(directory, file)).isFile())
+    .flatMap((file) =>
+      findIn(readFileSync(join(directory, file)), needles).map((form) => `${file}: ${form}`),
+    );
+}
+
+function findInMemory(pid: number, secrets: readonly Secret[]): string[] {
+  const needles = secrets.flatMap(formsOf);
+  const found = new Set<string>();
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  const buffer = Buffer.alloc(CHUNK + OVERLAP);
+  try {
+    for (const line of readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n')) {
+      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+      if (from === undefined || to === undefined) continue;
+      const end = Number(`0x${to}`);
+      for (let start = Number(`0x${from}`); start < end; start += CHUNK) {
+        for (const form of findIn(read(memory, buffer, start, end), needles)) found.add(form);
+      }
+    }
+  } finally {
+    closeSync(memory);
+    buffer.fill(0); // or the next scan of this process would find it here
+  }
+  return [...found];
+}
+
+function read(memory: number, buffer: Buffer, start: number, end: number): Buffer {
+  try {
+    return buffer.subarray(0, readSync(memory, buffer, 0, Math.min(buffer.length, end - start), start));
+  } catch {
+    return buffer.subarray(0, 0); // not backed by anything
+  }
+}
+
+interface Imported {
+  readonly secrets: readonly Secret[];
+  /** Requests that use the keys with their private part. */
+  readonly uses: readonly (readonly [path: string, body: unknown])[];
+}
+
+async function importKeys(client: Client): Promise<Imported> {
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
+  const ec = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey.export({ format: 'jwk' });
+  const oct = randomBytes(32);
+  const bytes = (member: string | undefined): Buffer => Buffer.from(member ?? '', 'base64url');
+  const wishes = [
+    ['rsa', { ...rsa, kty: 'RSA' }],
+    ['ec', { ...ec, kty: 'EC' }],
+    ['oct', { kty: 'oct', k: base64url(oct) }],
+  ] as const;
+  for (const [name, key] of wishes) {
+    const { status, body } = await client.call('PUT', `/keys/known-${name}`, { key });
+    expect({ name, status, error: at(body, 'error') }).toEqual({ name, status: 200, error: undefined });
+  }
+  const digest = base64url(randomBytes(32));
+  return {
+    secrets: [
+      { name: 'RSA d', bytes: bytes(rsa.d) },
+      { name: 'RSA p', bytes: bytes(rsa.p) },
+      { name: 'RSA q', bytes: bytes(rsa.q) },
+      { name: 'RSA dp', bytes: bytes(rsa.dp) },
+      { name: 'EC d', bytes: bytes(ec.d) },
+      { name: 'oct k', bytes: oct },
+    ],
+    uses: [
+      ['/keys/known-rsa/sign', { alg: 'RS256', value: digest }],
+      ['/keys/known-ec/sign', { alg: 'ES256', value: digest }],
+      ['/keys/known-oct/encrypt', { alg: 'A256GCM', value: digest }],
+    ],
+  };
+}
+
+describe('known keys, imported through instance 0 and used on all three', () => {
+  let pool: TestPool;
+  let clients: Client[];
+  let imported: Imported;
+
+  beforeAll(async () => {
+    pool = await TestPool.start(join(__dirname, 'programs/up-recording.cjs'));
+    clients = await pool.clientOfEach();
+    imported = await importKeys(clients[0] as Client);
+    for (const client of clients) {
+      for (const [path, body] of imported.uses) {
+        expect(await client.call('POST', path, body)).toMatchObject({ status: 200 });
+      }
+    }
+  }, 120_000);
+  afterAll(() => pool.remove());
+
+  test('the scanner finds what is there: in files, and in the memory of a process', async () => {
+    const [key] = [...readFileSync(join(pool.directory, 'ca.pem'), 'latin1').split('\n')].slice(1, 2);
+    const marker = { name: 'marker', bytes: Buffer.from(key ?? '') };
+    expect(findInFiles(pool.directory, [marker])).toContain('ca.pem: marker raw');
+    // The public point travels to every member, so it must be found where the private value must not be.
+    const { body } = await (clients[0] as Client).call('GET', '/keys/known-ec');
+    const point = { name: 'point', bytes: Buffer.from(text(body, 'key', 'x'), 'base64url') };
+    for (const pid of pool.instancePids) expect(findInMemory(pid, [point])).toContain('point raw');
+  });
+
+  test('no file of the data directory holds them', () => {
+    expect(findInFiles(pool.directory, imported.secrets)).toEqual([]);
+  });
+
+  test("the fabric's memory does not hold them", () => {
+    expect(findInMemory(pool.up.pid, imported.secrets)).toEqual([]);
+  });
+
+  test('what passes between the instances, before TLS, does not hold them', () => {
+    const recordings = [0, 1, 2].map((id) => readFileSync(join(pool.home, `recording-${id}`)));
+    const needles = imported.secrets.flatMap(formsOf);
+    for (const recording of recordings) expect(findIn(recording, needles)).toEqual([]);
+    // The recording is of what it should be: the primary sent the others the key that was imported.
+    expect(findIn(recordings[0] as Buffer, [{ form: 'name', needle: Buffer.from('known-rsa') }])).toEqual([
+      'name',
+    ]);
+  });
+
+  test('PINs are in their own sealed file and nowhere else, for its owner only', async () => {
+    const pinFiles = [0, 1, 2].map((id) =>
+      join('pools', 'dev', 'instances', String(id), 'partition', 'pins.json'),
+    );
+    const secrets = pinFiles.flatMap((file, id) => {
+      expect(statSync(join(pool.directory, file)).mode & 0o777).toBe(0o600);
+      const pins = JSON.parse(readFileSync(join(pool.directory, file), 'utf8')) as {
+        so: string;
+        user: string;
+      };
+      return Object.entries(pins).map(([user, pin]) => ({
+        name: `${user} PIN ${id}`,
+        bytes: Buffer.from(pin),
+      }));
+    });
+    const found = findInFiles(pool.directory, secrets);
+    expect(found.map((hit) => hit.split(':')[0]).filter((file) => !pinFiles.includes(file ?? ''))).toEqual(
+      [],
+    );
+    expect(findInMemory(pool.up.pid, secrets)).toEqual([]);
+    await pool.stop();
+    expect(findInFiles(pool.directory, imported.secrets)).toEqual([]);
+  });
+});
