@@ -121,8 +121,9 @@ async function run(channel: Channel): Promise<void> {
       founding = true;
       foundPool(hsm, start.pool, start.domain, start.founding).catch((error: unknown) => void fail(error));
     }
-    // Served is only what is decided: an instance that starts first learns what became of its tail.
-    if (!opening && founded() && replication.decided) {
+    // Served is only what is decided, and from the start in sync: an instance that starts first learns what became of
+    // its tail, and the first write finds every member.
+    if (!opening && founded() && replication.decided && replication.inSync) {
       opening = true;
       openService(start, hsm, channel)
         .then(async (opened) => {

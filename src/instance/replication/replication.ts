@@ -47,6 +47,8 @@ export class Replication {
   readonly #mesh: Mesh;
   #replica: Replica | undefined;
   readonly #linked = new Set<number>();
+  /** What members that started first have said on their present links: a hello comes once on each. */
+  #early: { readonly member: number; readonly message: Message }[] = [];
   readonly #asking = new Map<string, Asking>();
   readonly #steps: Step[] = [];
   #wake: (() => void) | undefined;
@@ -63,6 +65,7 @@ export class Replication {
     });
     mesh.on('unlinked', (member) => {
       this.#linked.delete(member);
+      this.#early = this.#early.filter((early) => early.member !== member);
       this.#replica?.unlinked(member);
       this.#collect();
       for (const [id, asking] of this.#asking) {
@@ -78,6 +81,8 @@ export class Replication {
   start(self: number, view: View, log: Log): void {
     this.#replica = new Replica(self, view, log);
     for (const member of this.#linked) this.#replica.linked(member);
+    for (const { member, message } of this.#early) this.#replica.received(member, message);
+    this.#early = [];
     this.#collect();
   }
 
@@ -132,8 +137,12 @@ export class Replication {
   #received(member: number, packet: Packet): void {
     switch (packet.type) {
       case 'replica':
-        this.#replica?.received(member, packet.message);
-        this.#collect();
+        if (this.#replica) {
+          this.#replica.received(member, packet.message);
+          this.#collect();
+        } else {
+          this.#early.push({ member, message: packet.message });
+        }
         break;
       case 'ask': {
         const { id, question } = packet;
