@@ -52,6 +52,9 @@ export function createServer(options: ServerOptions): ApiServer {
     },
     app,
   );
+  // Node looks after the timeouts and the idle connections of a server only from this event on, and a server that
+  // is given its connections never listens by itself.
+  https.emit('listening');
   const open = new Set<Duplex>();
   const answering = new WeakMap<Duplex, ServerResponse>();
   let draining = false;
