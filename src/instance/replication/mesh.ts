@@ -1,5 +1,8 @@
 // Links between the members: one TLS 1.3 connection for each pair, both ends known by a pinned certificate. The
 // member with the higher number dials. A link that breaks is dialled again; what was on its way is lost with it.
+//
+// In TLS 1.3 the dialling side is done before the other has looked at its certificate. So the other says when it has
+// let it in, with an empty frame, and the link is up for the dialling side from then on.
 import { X509Certificate } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
@@ -16,6 +19,8 @@ export interface Identity {
 
 /** Largest message: a tail of many undecided entries. */
 const MAX_FRAME = 64 * 1024 * 1024;
+/** No message is empty. */
+const LET_IN = Buffer.alloc(0);
 const REDIAL_MS_MIN = 25;
 const REDIAL_MS_MAX = 1_000;
 const HANDSHAKE_MS = 5_000;
@@ -31,6 +36,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   readonly #server: Server;
   readonly #identity: Identity;
   readonly #links = new Map<number, TLSSocket>();
+  /** Connections that this member has made or is making. */
+  readonly #dialling = new Set<TLSSocket>();
   readonly #members = new Map<string, Peer>();
   #self = -1;
   #closed = false;
@@ -76,14 +83,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     for (const peer of peers) if (peer.instance < self) this.#dial(peer, REDIAL_MS_MIN);
   }
 
-  /** Sends to a linked member; false when there is no link. */
+  /** Sends to a linked member; false when there is no link. `undefined` is not a message. */
   send(member: number, message: unknown): boolean {
     const socket = this.#links.get(member);
     if (!socket) return false;
-    const body = encode(message);
-    const frame = Buffer.allocUnsafe(4 + body.length);
-    frame.writeUInt32BE(body.length, 0);
-    body.copy(frame, 4);
+    const frame = frameOf(encode(message));
     // One write for all that one turn produces: a record and a system call each would cost more than the messages.
     if (socket.writableCorked === 0) {
       socket.cork();
@@ -97,7 +101,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   close(): void {
     this.#closed = true;
     this.#server.close();
-    for (const socket of this.#links.values()) socket.destroy();
+    for (const socket of [...this.#links.values(), ...this.#dialling]) socket.destroy();
   }
 
   #dial(peer: Peer, delayMs: number): void {
@@ -115,14 +119,19 @@ export class Mesh extends EventEmitter<MeshEvents> {
     });
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
     let nextDelayMs = Math.min(delayMs * 2, REDIAL_MS_MAX);
-    socket.once('secureConnect', () => {
-      clearTimeout(timer);
-      nextDelayMs = REDIAL_MS_MIN;
-      this.#adopt(peer.instance, socket);
-    });
+    this.#dialling.add(socket);
+    // Nothing is read from anybody whose certificate was not checked.
+    socket.once('secureConnect', () =>
+      this.#read(peer.instance, socket, () => {
+        clearTimeout(timer);
+        nextDelayMs = REDIAL_MS_MIN;
+        this.#adopt(peer.instance, socket);
+      }),
+    );
     socket.on('error', () => socket.destroy());
     socket.once('close', () => {
       clearTimeout(timer);
+      this.#dialling.delete(socket);
       setTimeout(() => this.#dial(peer, nextDelayMs), nextDelayMs).unref();
     });
   }
@@ -131,10 +140,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
     socket.on('error', () => socket.destroy());
     const peer = this.#members.get(fingerprintOf(socket.getPeerCertificate().raw));
     // A member with a lower number is dialled, it does not dial.
-    if (!peer || peer.instance < this.#self) {
+    if (this.#closed || !peer || peer.instance < this.#self) {
       socket.destroy();
       return;
     }
+    this.#read(peer.instance, socket);
+    socket.write(frameOf(LET_IN));
     this.#adopt(peer.instance, socket);
   }
 
@@ -144,19 +155,38 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#drop(member);
     this.#links.set(member, socket);
     socket.setNoDelay(true);
-    const reader = new FrameReader();
-    socket.on('data', (chunk: Buffer) => {
-      if (this.#links.get(member) !== socket) return;
-      try {
-        for (const frame of reader.push(chunk)) this.emit('message', member, decode(frame));
-      } catch (error) {
-        socket.destroy(error instanceof Error ? error : undefined);
-      }
-    });
     socket.once('close', () => {
       if (this.#links.get(member) === socket) this.#drop(member);
     });
     this.emit('linked', member);
+  }
+
+  // Hands on what comes; `letIn` is called when the other side has let this one in.
+  #read(member: number, socket: TLSSocket, letIn?: () => void): void {
+    const reader = new FrameReader();
+    const messageOf = (frame: Buffer): unknown => {
+      try {
+        return decode(frame);
+      } catch {
+        return undefined;
+      }
+    };
+    socket.on('data', (chunk: Buffer) => {
+      for (const frame of reader.push(chunk)) {
+        const linked = this.#links.get(member) === socket;
+        if (!linked && frame?.length === 0 && letIn) {
+          letIn();
+          continue;
+        }
+        // Not in the `try` of decoding: what the listeners throw is a broken assumption of theirs, and no bad frame.
+        const message = linked && frame && frame.length > 0 ? messageOf(frame) : undefined;
+        if (message === undefined) {
+          socket.destroy();
+          return;
+        }
+        this.emit('message', member, message);
+      }
+    });
   }
 
   #drop(member: number): void {
@@ -164,18 +194,28 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 }
 
-/** Cuts a stream into the frames that {@link Mesh.send} wrote. */
+function frameOf(body: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(4 + body.length);
+  frame.writeUInt32BE(body.length, 0);
+  body.copy(frame, 4);
+  return frame;
+}
+
+/** Cuts a stream into the frames that {@link frameOf} made; undefined, the last, for one larger than any message. */
 class FrameReader {
   #chunks: Buffer[] = [];
   #length = 0;
 
-  *push(chunk: Buffer): Generator<Buffer> {
+  *push(chunk: Buffer): Generator<Buffer | undefined> {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
     while (this.#length >= 4) {
       const head = this.#gather(4);
       const size = head.readUInt32BE(0);
-      if (size > MAX_FRAME) throw new Error('a frame larger than any message');
+      if (size > MAX_FRAME) {
+        yield undefined;
+        return;
+      }
       if (this.#length < 4 + size) return;
       const all = this.#gather(4 + size);
       this.#chunks = [all.subarray(4 + size)];

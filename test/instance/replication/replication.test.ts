@@ -1,0 +1,159 @@
+// The replica machine on real links: steps in order, questions and answers, members that start late.
+import { Replication, type Step } from '../../../src/instance/replication/replication.js';
+import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
+import { EMPTY_HEAD } from '../../../src/values/entry.js';
+import { clear, lineTo, station, until, type Line, type Station } from './meshes.js';
+
+afterEach(clear);
+
+const EMPTY_LOG = { committed: EMPTY_HEAD, tail: [] };
+
+interface Taker {
+  readonly station: Station;
+  readonly replication: Replication;
+  /** Kinds of the steps taken; judged and written at once, questions echoed. */
+  readonly steps: string[];
+}
+
+/** Three members; those that dial do so over lines. */
+async function three(): Promise<{ takers: Taker[]; lines: Line[] }> {
+  const stations = await Promise.all([0, 1, 2].map((instance) => station(instance)));
+  const lines = await Promise.all(stations.map(({ mesh }) => lineTo(mesh.port)));
+  const takers = stations.map((each) => {
+    const taker: Taker = { station: each, replication: new Replication(each.mesh), steps: [] };
+    void takeSteps(taker);
+    return taker;
+  });
+  stations.forEach(({ mesh }, self) =>
+    mesh.join(
+      self,
+      stations
+        .map(({ peer }) => ({ ...peer, port: lines[peer.instance]?.port ?? 0 }))
+        .filter(({ instance }) => instance !== self),
+    ),
+  );
+  await until(() => stations.every(({ heard }) => heard.length >= 2));
+  return { takers, lines };
+}
+
+async function takeSteps({ replication, steps }: Taker): Promise<never> {
+  for await (const step of replication.steps()) {
+    steps.push(step.kind);
+    take(step);
+  }
+  throw new Error('the steps have ended');
+}
+
+function take(step: Step): void {
+  switch (step.kind) {
+    case 'judge':
+      step.answer({ accepted: true, time: 1, mutation: step.mutation, changesHash: Buffer.alloc(32) });
+      break;
+    case 'append':
+    case 'prepare':
+      step.persisted();
+      break;
+    case 'asked':
+      if (step.question === 'refuse me') step.refuse('as you wish');
+      else if (step.question !== 'say nothing') step.reply({ you: step.from, asked: step.question });
+      break;
+    case 'commit':
+    case 'cut':
+    case 'refused':
+    case 'outage':
+    case 'damaged':
+    case 'standing':
+      break;
+  }
+}
+
+function memberOf(takers: readonly Taker[], instance: number): Taker {
+  const taker = takers[instance];
+  if (!taker) throw new Error(`no member ${instance}`);
+  return taker;
+}
+
+describe('replication', () => {
+  test('a submission at any member is judged by the primary, prepared by the others and committed by all', async () => {
+    const { takers } = await three();
+    takers.forEach(({ replication }, self) => replication.start(self, FIXED_VIEW, EMPTY_LOG));
+    await until(() => takers.every(({ replication }) => replication.inSync));
+    memberOf(takers, 2).replication.submit('k1', Buffer.from('k1'));
+    await until(() => takers.every(({ steps }) => steps.includes('commit')));
+    expect(takers.map(({ steps }) => steps.filter((step) => step !== 'standing'))).toEqual([
+      ['judge', 'append', 'commit'],
+      ['prepare', 'commit'],
+      ['prepare', 'commit'],
+    ]);
+    await until(() => takers.every(({ replication }) => replication.decided));
+  });
+
+  test.each([
+    ['first', [0, 1, 2]],
+    ['last', [1, 2, 0]],
+    ['between the others', [2, 0, 1]],
+  ])('all are in sync when the primary starts %s, after the links are up', async (_when, order) => {
+    const { takers } = await three();
+    for (const self of order) {
+      memberOf(takers, self).replication.start(self, FIXED_VIEW, EMPTY_LOG);
+      // The start is heard of by the others, or would be, before the next one.
+      await memberOf(takers, (self + 1) % 3).replication.ask(self, 'are you there?');
+    }
+    await until(() => takers.every(({ replication }) => replication.inSync));
+    for (const { steps } of takers) expect(steps).toContain('standing');
+  });
+
+  test('what was said on a link that broke before the start counts for nothing', async () => {
+    const { takers, lines } = await three();
+    memberOf(takers, 1).replication.start(1, FIXED_VIEW, EMPTY_LOG);
+    await memberOf(takers, 1).replication.ask(0, 'are you there?');
+    lines[0]?.cut();
+    const primary = memberOf(takers, 0);
+    await until(() => primary.station.heard.filter((what) => what === 'linked 1').length === 2);
+    primary.replication.start(0, FIXED_VIEW, EMPTY_LOG);
+    memberOf(takers, 2).replication.start(2, FIXED_VIEW, EMPTY_LOG);
+    await until(() => takers.every(({ replication }) => replication.inSync));
+  });
+
+  test('a cut link is told as a change of standing, and its end too', async () => {
+    const { takers, lines } = await three();
+    takers.forEach(({ replication }, self) => replication.start(self, FIXED_VIEW, EMPTY_LOG));
+    await until(() => takers.every(({ replication }) => replication.inSync));
+    const primary = memberOf(takers, 0);
+    const before = primary.steps.filter((step) => step === 'standing').length;
+    lines[0]?.cut();
+    await until(() => !primary.replication.inSync);
+    await until(() => takers.every(({ replication }) => replication.inSync));
+    await until(() => primary.steps.filter((step) => step === 'standing').length >= before + 2);
+  });
+
+  test('a question is answered by the member that was asked, or refused with its reason', async () => {
+    const { takers } = await three();
+    const { replication } = memberOf(takers, 1);
+    expect(await replication.ask(0, { any: 'thing' })).toEqual({ you: 1, asked: { any: 'thing' } });
+    await expect(replication.ask(2, 'refuse me')).rejects.toThrow('as you wish');
+  });
+
+  test('a question whose link is lost before the answer is given back', async () => {
+    const { takers, lines } = await three();
+    const asked = memberOf(takers, 1).replication.ask(0, 'say nothing');
+    await until(() => memberOf(takers, 0).steps.includes('asked'));
+    const given = expect(asked).rejects.toThrow('the link to instance 0 was lost');
+    lines[0]?.cut();
+    await given;
+  });
+
+  test('a question waits for the link', async () => {
+    const [a, b] = await Promise.all([station(0), station(1)]);
+    const takers = [a, b].map((each): Taker => ({
+      station: each,
+      replication: new Replication(each.mesh),
+      steps: [],
+    }));
+    for (const taker of takers) void takeSteps(taker);
+    const answer = memberOf(takers, 1).replication.ask(0, 'early');
+    a.mesh.join(0, [b.peer]);
+    b.mesh.join(1, [a.peer]);
+    expect(await answer).toEqual({ you: 1, asked: 'early' });
+  });
+});

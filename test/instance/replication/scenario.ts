@@ -1,0 +1,117 @@
+// Scenarios as readable text: a line is a deed or an expectation.
+//
+//   submit k1 at 1            a caller of member 1
+//   accept k1 / refuse k1     the judge of the primary speaks
+//   persist 0 / persist 0 once / persist 0 through 2
+//   flush 0                   the tables on disk 0 catch up with what is committed
+//   deliver 0>1 / deliver 0>1 once / deliver all
+//   settle                    all of the above until nothing moves
+//   link 0-2 / cut link 0-2
+//   crash 0 / wipe 0 / restart 0   a wiped disk is empty; restart links nobody
+//   expect committed 0 = 1    expect log 1 = k1 k2     expect disk 1 = k1
+//   expect answer k1 = committed | refused | TooFewInSync | OutcomeUnknown | none
+//   expect damaged 1          expect sound 1           expect in sync 1 / expect alone 1
+import { Cluster, idOf, PAIRS } from './cluster.js';
+
+type Deed = (cluster: Cluster, ...words: string[]) => void;
+
+class Wrong extends Error {}
+
+function expectEqual(found: unknown, wished: unknown): void {
+  if (found !== wished) throw new Wrong(`found ${String(found)}`);
+}
+
+const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
+  [/^submit (\w+) at (\d)$/, (cluster, id = '', at) => cluster.submit(id, Number(at))],
+  [/^(accept|refuse) (\w+)$/, (cluster, word, id = '') => cluster.judge(0, id, word === 'accept')],
+  [
+    /^persist (\d)$/,
+    (cluster, id) => {
+      while (cluster.write(Number(id)));
+    },
+  ],
+  [/^persist (\d) once$/, (cluster, id) => expectEqual(cluster.write(Number(id)), true)],
+  [
+    /^persist (\d) through (\d+)$/,
+    (cluster, id, index) => {
+      while (cluster.member(Number(id)).disk.length < Number(index))
+        expectEqual(cluster.write(Number(id)), true);
+    },
+  ],
+  [/^flush (\d)$/, (cluster, id) => cluster.flush(Number(id))],
+  [
+    /^deliver (\d)>(\d)$/,
+    (cluster, from, to) => {
+      while (cluster.deliver(Number(from), Number(to)));
+    },
+  ],
+  [
+    /^deliver (\d)>(\d) once$/,
+    (cluster, from, to) => expectEqual(cluster.deliver(Number(from), Number(to)), true),
+  ],
+  [
+    /^deliver all$/,
+    (cluster) => {
+      while (cluster.underway.length > 0)
+        for (const [from, to] of cluster.underway) cluster.deliver(from, to);
+    },
+  ],
+  [/^settle$/, (cluster) => cluster.settle()],
+  [/^link (\d)-(\d)$/, (cluster, a, b) => cluster.link(Number(a), Number(b))],
+  [/^cut link (\d)-(\d)$/, (cluster, a, b) => cluster.cut(Number(a), Number(b))],
+  [/^crash (\d)$/, (cluster, id) => cluster.crash(Number(id))],
+  [/^wipe (\d)$/, (cluster, id) => cluster.wipe(Number(id))],
+  [/^restart (\d)$/, (cluster, id) => cluster.start(Number(id))],
+  [
+    /^expect committed (\d) = (\d+)$/,
+    (cluster, id, index) => expectEqual(cluster.replica(Number(id)).committed, Number(index)),
+  ],
+  [
+    /^expect (log|disk) (\d) = ?(.*)$/,
+    (cluster, which, id, entries = '') => {
+      const { held, disk } = cluster.member(Number(id));
+      expectEqual((which === 'log' ? held : disk).map(idOf).join(' '), entries);
+    },
+  ],
+  [
+    /^expect answer (\w+) = (\w+)$/,
+    (cluster, id = '', answer) => expectEqual(cluster.submissions.get(id)?.answer ?? 'none', answer),
+  ],
+  [
+    /^expect (damaged|sound) (\d)$/,
+    (cluster, word, id) =>
+      expectEqual(cluster.member(Number(id)).damaged === undefined ? 'sound' : 'damaged', word),
+  ],
+  [
+    /^expect (in sync|alone) (\d)$/,
+    (cluster, word, id) => expectEqual(cluster.replica(Number(id)).inSync ? 'in sync' : 'alone', word),
+  ],
+];
+
+/** Plays a scenario with three members that are linked and in sync. Throws with the line that does not hold. */
+export function play(text: string): Cluster {
+  const cluster = new Cluster();
+  for (const [a, b] of PAIRS) cluster.link(a, b);
+  cluster.settle();
+  text.split('\n').forEach((raw, place) => {
+    const line = raw.replace(/#.*/, '').trim().replace(/\s+/g, ' ');
+    if (line === '') return;
+    try {
+      carryOut(cluster, line);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      throw new Error(`line ${place + 1}, ${line}: ${error.message}`, { cause: error });
+    }
+  });
+  return cluster;
+}
+
+function carryOut(cluster: Cluster, line: string): void {
+  for (const [pattern, deed] of deeds) {
+    const match = pattern.exec(line);
+    if (!match) continue;
+    deed(cluster, ...match.slice(1));
+    return;
+  }
+  throw new Error('nobody knows how to do this');
+}
