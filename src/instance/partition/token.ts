@@ -4,6 +4,7 @@
 //
 // Layout of `directory`: golden/{domain}/ the token; work/ private copies, emptied at start; pins.json.
 import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../../values/assert.js';
@@ -49,11 +50,7 @@ export class TokenDirectory {
   /** The PINs, made and sealed (mode 0600) when there are none. */
   async pins(): Promise<Pins> {
     const path = join(this.#directory, 'pins.json');
-    try {
-      return JSON.parse(await readFile(path, 'utf8')) as Pins;
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    }
+    if (existsSync(path)) return JSON.parse(await readFile(path, 'utf8')) as Pins;
     const pins: Pins = {
       so: randomBytes(24).toString('base64url'),
       user: randomBytes(24).toString('base64url'),
