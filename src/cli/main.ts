@@ -4,6 +4,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
+import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
 
 interface Target {
@@ -75,6 +76,7 @@ function program(): Command {
         await inflict(options.dataDir, fault, id, options.pool, options.json === true);
       });
   }
+  addSecurityDomain(trivet);
   return trivet;
 }
 
