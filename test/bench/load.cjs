@@ -62,14 +62,20 @@ class Lane {
 }
 
 /**
- * Runs `connections` lanes for so long. Answers operations, seconds and latencies at the median and the 99th
+ * Runs `connections` lanes for so long. With a `stride` only every so-manieth connection is used: where connections
+ * are given to several processes in turn, all that are used are with the same one. Answers operations, seconds and latencies at the median and the 99th
  * percentile in microseconds.
  */
 async function load(target, request, connections, milliseconds) {
   const bytes = requestBytes(request);
   const lanes = [];
-  for (let i = 0; i < connections; i += 1) lanes.push(new Lane(await open(target), bytes));
+  const others = [];
+  for (let i = 0; i < connections; i += 1) {
+    lanes.push(new Lane(await open(target), bytes));
+    for (let j = 1; j < (target.stride ?? 1); j += 1) others.push(await open(target));
+  }
   for (const lane of lanes) for (let i = 0; i < 5; i += 1) await lane.once();
+  for (const socket of others) socket.destroy();
   target.begin?.();
   const started = performance.now();
   const end = started + milliseconds;
