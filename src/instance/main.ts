@@ -149,6 +149,8 @@ async function run(channel: Channel): Promise<void> {
     .next('drain')
     .then(async () => {
       await serving?.server.drain();
+      await tell({ kind: 'drained' });
+      await channel.next('leave');
       await store.close();
       mesh.close();
       await partition.close();

@@ -52,8 +52,10 @@ export type ToInstance =
   | { readonly kind: 'peers'; readonly peers: readonly Peer[] }
   /** Comes with a socket handle; `head` are the bytes that were read from it to find the server name. */
   | { readonly kind: 'connection'; readonly head: Uint8Array }
-  /** Finish running requests, then exit with code 0. */
-  | { readonly kind: 'drain' };
+  /** Finish running requests, say `drained`, and go on taking part: others may still need this member's word. */
+  | { readonly kind: 'drain' }
+  /** Everybody has finished: exit with code 0. */
+  | { readonly kind: 'leave' };
 
 export interface InstanceReport {
   readonly role: 'primary' | 'backup';
@@ -73,5 +75,7 @@ export type FromInstance =
   | { readonly kind: 'introduced'; readonly certificate: string; readonly port: number }
   /** Serves requests from now on; sent again whenever the report changes. */
   | { readonly kind: 'serving'; readonly report: InstanceReport }
+  /** Told to drain, and no request is running any more. */
+  | { readonly kind: 'drained' }
   /** Last words; the process exits right after. Never holds a secret. */
   | { readonly kind: 'failed'; readonly reason: string };

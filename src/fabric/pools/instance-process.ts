@@ -38,6 +38,7 @@ export class InstanceProcess {
   /** Settle once each, if ever; `ended` always does, with the reason as a sentence's end. */
   readonly introduced: Promise<Introduction>;
   readonly served: Promise<InstanceReport>;
+  readonly drained: Promise<true>;
   readonly ended: Promise<string>;
 
   /** The newest report; undefined until the instance serves. */
@@ -50,6 +51,7 @@ export class InstanceProcess {
   readonly #child: ChildProcess;
   readonly #introduce: (introduction: Introduction) => void;
   readonly #serve: (report: InstanceReport) => void;
+  readonly #drain: (drained: true) => void;
   readonly #finish: (reason: string) => void;
   /** Tells those who wait for a handover that it will not happen. */
   readonly #handovers = new Set<() => void>();
@@ -64,6 +66,7 @@ export class InstanceProcess {
   ) {
     ({ promise: this.introduced, resolve: this.#introduce } = later<Introduction>());
     ({ promise: this.served, resolve: this.#serve } = later<InstanceReport>());
+    ({ promise: this.drained, resolve: this.#drain } = later<true>());
     ({ promise: this.ended, resolve: this.#finish } = later<string>());
     const node = [process.execPath, ...(program.nodeOptions ?? []), program.script];
     const lock = [
@@ -169,6 +172,9 @@ export class InstanceProcess {
       case 'serving':
         this.report = message.report;
         this.#serve(message.report);
+        return;
+      case 'drained':
+        this.#drain(true);
         return;
       case 'failed':
         this.#lastWords = message.reason;

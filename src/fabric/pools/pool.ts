@@ -185,18 +185,22 @@ export class Pool extends EventEmitter<PoolEvents> {
     };
   }
 
-  /** Lets running requests finish; whoever has not left after `patienceMs` is killed. */
+  /**
+   * Lets running requests finish; whoever has not left after `patienceMs` is killed. Nobody leaves before all have
+   * finished: a change that is still running needs every member.
+   */
   async drain(patienceMs: number): Promise<void> {
     this.#stopping = true;
     for (const child of this.#instances) {
       if (child.paused) child.resume(); // a stopped process hears nothing
       child.tell({ kind: 'drain' });
     }
-    const allGone = Promise.all(this.#instances.map((child) => child.ended));
     const timer = setTimeout(() => {
       for (const child of this.#instances) child.kill();
     }, patienceMs);
-    await allGone;
+    await Promise.all(this.#instances.map((child) => Promise.race([child.drained, child.ended])));
+    for (const child of this.#instances) child.tell({ kind: 'leave' });
+    await Promise.all(this.#instances.map((child) => child.ended));
     clearTimeout(timer);
   }
 

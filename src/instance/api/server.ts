@@ -90,7 +90,9 @@ export function createServer(options: ServerOptions): ApiServer {
       draining = true;
       for (const socket of open) {
         const response = answering.get(socket);
-        if (response !== undefined && !response.headersSent) response.shouldKeepAlive = false;
+        // Node does not count as idle who has connected and not asked anything yet.
+        if (response === undefined) socket.destroy();
+        else if (!response.headersSent) response.shouldKeepAlive = false;
       }
       https.closeIdleConnections();
       if (open.size === 0) return;

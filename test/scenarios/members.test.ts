@@ -1,0 +1,266 @@
+// The three members of a pool as processes: what they are, what one's end means, how all of them leave.
+import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConnectionLost, TestPool, Up, at, isAlive, processesIn, text, until } from './pool.js';
+import type { Answer, Client } from './pool.js';
+import { makeKeys, useKey } from './use.js';
+import type { Made } from './use.js';
+import { codeOf } from './witness.js';
+
+let pool: TestPool;
+let keys: Made[];
+
+beforeAll(async () => {
+  pool = await TestPool.start();
+  keys = await makeKeys(await pool.client({ keepAlive: true }));
+});
+afterAll(() => pool.remove());
+
+const instanceHome = (id: number): string => join(pool.directory, 'pools/dev/instances', String(id));
+
+function openFiles(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
+
+function tokensOf(id: number): string[] {
+  const partition = join(instanceHome(id), 'partition');
+  return readdirSync(partition, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('/token.object'))
+    .map((file) => join(partition, file));
+}
+
+// Without the key's URL, whose port differs from start to start.
+function publicPart(jwk: unknown): unknown[] {
+  return ['kty', 'n', 'e', 'crv', 'x', 'y'].map((member) => at(jwk, member));
+}
+
+/** Sends and says how it ended: a status, or the connection that was lost. */
+async function outcome(sent: Promise<Answer>): Promise<Answer | ConnectionLost> {
+  try {
+    return await sent;
+  } catch (error) {
+    if (error instanceof ConnectionLost) return error;
+    throw error;
+  }
+}
+
+it('three processes run, each in its own directory, with its own token, store and lock', () => {
+  const pids = pool.instancePids;
+  expect(new Set(pids).size).toBe(3);
+  expect(processesIn(pool.directory).sort()).toEqual([...pids].sort());
+  const labels = pids.map((pid, id) => {
+    expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(instanceHome(id));
+    const inside = openFiles(pid).filter((file) => file.startsWith(pool.directory));
+    expect(inside).toContain(join(instanceHome(id), 'lock'));
+    expect(inside).toContain(join(instanceHome(id), 'store/state.sqlite'));
+    expect(inside.filter((file) => !file.startsWith(`${instanceHome(id)}/`))).toEqual([]);
+    expect(readFileSync(`/proc/${pid}/maps`, 'latin1')).toMatch(/libsofthsm2\.so/);
+    // The golden copy, and the one that is worked on.
+    const tokens = tokensOf(id);
+    expect(tokens).toHaveLength(2);
+    return readFileSync(tokens.find((file) => file.includes('/golden/')) ?? '').toString('hex');
+  });
+  expect(new Set(labels).size).toBe(3);
+  expect(openFiles(pool.up.pid).filter((file) => file.includes('/instances/'))).toEqual([]);
+});
+
+describe.each([0, 1, 2])('instance %i killed', (victim) => {
+  let client: Client;
+  let survivors: Client[];
+  let answers: Promise<Answer | ConnectionLost>[];
+
+  beforeAll(async () => {
+    client = await pool.client(); // a new connection for each request
+    const clients = await pool.clientOfEach();
+    survivors = clients.filter((_, id) => id !== victim);
+    pool.kill(pool.instancePids[victim] ?? -1);
+    answers = keys.flatMap((key) =>
+      survivors.map((survivor) => outcome(survivor.call('GET', `/keys/${key.name}`))),
+    );
+  });
+
+  it('connections to the others go on', async () => {
+    for (const answer of await Promise.all(answers)) expect(answer).toMatchObject({ status: 200 });
+    survivors.forEach((survivor) => survivor.close());
+  });
+
+  it('reads, lists and cryptography go on over new connections to the same URL', async () => {
+    for (let turn = 0; turn < 3; turn += 1) {
+      for (const key of keys) {
+        expect([key.name, await useKey(client, key)]).toEqual([key.name, undefined]);
+        expect(publicPart(at((await client.call('GET', `/keys/${key.name}`)).body, 'key'))).toEqual(
+          publicPart(key.jwk),
+        );
+      }
+      for (const path of ['/keys', '/keys/p-256/versions', '/deletedkeys']) {
+        expect([path, (await client.call('GET', path)).status]).toEqual([path, 200]);
+      }
+      expect((await client.call('POST', '/rng', { count: 8 })).status).toBe(200);
+    }
+  });
+
+  it.each([
+    ['create', 'POST', '/keys/new/create', { kty: 'EC' }],
+    ['new version', 'POST', '/keys/p-256/create', { kty: 'EC' }],
+    ['import', 'PUT', '/keys/new', { key: { kty: 'oct', k: 'AAECAwQFBgcICQoLDA0ODw' } }],
+    ['update', 'PATCH', '/keys/p-256', { tags: { changed: 'yes' } }],
+    ['delete', 'DELETE', '/keys/p-256', undefined],
+  ])('%s is refused, with the reason', async (_what, method, path, body) => {
+    for (let turn = 0; turn < 3; turn += 1) {
+      const refused = await client.call(method, path, body);
+      expect([refused.status, codeOf(refused.body)]).toEqual([503, 'ServiceUnavailable']);
+      expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+      expect(text(refused.body, 'error', 'message')).toMatch(new RegExp(`instance ${victim}\\b`));
+    }
+  });
+
+  it('the status names it', async () => {
+    const shown = await statusOnceDown(victim);
+    expect(at(shown, 'pools', 0, 'instances', victim)).toMatchObject({ role: 'down', pid: null });
+  });
+
+  it('a restart brings writes back, and nothing of what was refused', async () => {
+    await pool.stop();
+    await pool.start();
+    client = await pool.client();
+    const mark = `after-${victim}`;
+    expect((await client.call('POST', `/keys/${mark}/create`, { kty: 'EC' })).status).toBe(200);
+    expect((await client.call('PATCH', '/keys/p-384', { tags: { mark } })).status).toBe(200);
+    expect((await client.call('DELETE', `/keys/${mark}`)).status).toBe(200);
+    expect((await client.call('GET', '/keys/new')).status).toBe(404);
+    expect(at((await client.call('GET', '/keys/p-256')).body, 'tags')).toBeUndefined();
+    for (const key of keys) expect([key.name, await useKey(client, key)]).toEqual([key.name, undefined]);
+  });
+});
+
+async function statusOnceDown(victim: number): Promise<unknown> {
+  let shown: unknown;
+  await until(`instance ${victim} is known to be down`, () => {
+    const { status, out } = pool.command('status', '--json');
+    shown = status === 0 ? JSON.parse(out) : undefined;
+    return at(shown, 'pools', 0, 'instances', victim, 'role') === 'down';
+  });
+  return shown;
+}
+
+describe('a change in flight', () => {
+  // Stopped first, the member cannot confirm: the change is on the other disks and waits for it when it is killed.
+  it.each([0, 1, 2])('is answered when instance %i, whose word it waits for, is killed', async (victim) => {
+    const clients = await pool.clientOfEach();
+    const others = await pool.clientOfEach();
+    const name = `in-flight-${victim}`;
+    const pid = pool.instancePids[victim] ?? -1;
+    pool.kill(pid, 'SIGSTOP');
+    const alive = [0, 1, 2].filter((id) => id !== victim);
+    const writes = alive.map((id, place) =>
+      outcome((clients[id] as Client).call('POST', `/keys/${name}-${place}/create`, { kty: 'EC' })),
+    );
+    // Later requests to the same members are through: so the writes are on their way.
+    for (let turn = 0; turn < 10; turn += 1) {
+      for (const id of alive) {
+        expect((await (others[id] as Client).call('GET', '/keys/p-256')).status).toBe(200);
+      }
+    }
+    pool.kill(pid);
+    for (const answer of await Promise.all(writes)) {
+      expect(answer).toMatchObject({ status: 503 });
+      if (answer instanceof ConnectionLost) throw answer;
+      const words = text(answer.body, 'error', 'message');
+      expect(words).toMatch(new RegExp(`instance ${victim}\\b`));
+      // Either nothing happened and asking again is right, or nobody knows and it is not.
+      const unknown = /outcome unknown/i.test(words);
+      expect([words, answer.headers['retry-after'] === undefined]).toEqual([words, unknown]);
+    }
+    // What stands elsewhere is not held up by it.
+    const probe = await pool.client();
+    for (const key of keys) expect([key.name, await useKey(probe, key)]).toEqual([key.name, undefined]);
+    [...clients, ...others].forEach((client) => client.close());
+    await pool.stop();
+    await pool.start();
+    const after = await pool.client();
+    for (const place of [0, 1]) {
+      // Decided now, one way or the other, and the same everywhere.
+      const seen = new Set<number>();
+      for (let turn = 0; turn < 3; turn += 1) {
+        seen.add((await after.call('GET', `/keys/${name}-${place}`)).status);
+      }
+      expect([[200], [404]]).toContainEqual([...seen]);
+    }
+    expect((await after.call('POST', `/keys/${name}-0/create`, { kty: 'EC' })).status).toBe(200);
+  });
+});
+
+describe('new connections', () => {
+  it('handed to a member that is stopped, then killed, they end or are answered by another', async () => {
+    const token = await pool.token();
+    const pid = pool.instancePids[1] ?? -1;
+    pool.kill(pid, 'SIGSTOP');
+    const asked = Array.from({ length: 12 }, async () =>
+      outcome((await pool.client({ token })).call('GET', '/keys/p-256')),
+    );
+    // Two of three came to members that run.
+    const answered = await Promise.any(asked);
+    expect(answered).toMatchObject({ status: 200 });
+    pool.kill(pid);
+    for (const answer of await Promise.all(asked)) {
+      if (!(answer instanceof ConnectionLost)) expect(answer.status).toBe(200);
+    }
+    const after = await pool.client({ token });
+    for (let turn = 0; turn < 6; turn += 1) {
+      expect((await after.call('GET', '/keys/p-256')).status).toBe(200);
+    }
+    await pool.stop();
+    await pool.start();
+  });
+});
+
+describe('leaving', () => {
+  it('a second fabric on the same directory refuses and harms nothing', async () => {
+    const second = new Up(pool.directory, join(pool.home, 'second.json'));
+    expect(await second.exited).toEqual({ code: 1, signal: null });
+    expect(second.output).toContain(`(process ${pool.up.pid})`);
+    expect(existsSync(join(pool.home, 'second.json'))).toBe(false);
+    expect(pool.instancePids.every(isAlive)).toBe(true);
+    expect((await (await pool.client()).call('GET', '/keys/p-256')).status).toBe(200);
+  });
+
+  it('SIGTERM lets running requests finish, also those that change something', async () => {
+    const clients = await pool.clientOfEach();
+    const made = clients.flatMap((client, id) => [
+      outcome(client.call('POST', `/keys/last-${id}/create`, { kty: 'RSA', key_size: 3072 })),
+    ]);
+    const idle = await pool.connect(); // asks nothing, and must not keep the pool
+    const probe = await pool.client();
+    expect((await probe.call('GET', '/keys/p-256')).status).toBe(200);
+    await pool.stop();
+    const jwks = (await Promise.all(made)).map((answer) => {
+      expect(answer).toMatchObject({ status: 200 });
+      return answer instanceof ConnectionLost ? undefined : at(answer.body, 'key');
+    });
+    idle.destroy();
+    clients.forEach((client) => client.close());
+    expect(pool.up.output).not.toMatch(/"level":(50|60)/);
+    await pool.start();
+    const after = await pool.client();
+    for (const [id, jwk] of jwks.entries()) {
+      expect(await useKey(after, { name: `last-${id}`, jwk })).toBeUndefined();
+    }
+  });
+
+  it('SIGKILL of the fabric leaves no instance behind', async () => {
+    const pids = pool.instancePids;
+    expect(pids.every(isAlive)).toBe(true);
+    pool.kill(pool.up.pid);
+    await pool.allGone();
+    expect(pids.filter(isAlive)).toEqual([]);
+    await pool.start();
+    const client = await pool.client();
+    for (const key of keys) expect([key.name, await useKey(client, key)]).toEqual([key.name, undefined]);
+  });
+});
