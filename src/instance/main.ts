@@ -186,6 +186,8 @@ async function openService(start: Start, hsm: Hsm, channel: Channel): Promise<Se
   return { server, tls };
 }
 
+// Whatever is made here, by libraries too, is for the owner alone.
+process.umask(0o077);
 process.on('uncaughtException', (error) => void fail(error));
 process.on('unhandledRejection', (reason) => void fail(reason));
 // The fabric is gone. Normally the kernel has ended this process already; this is for one that was not armed in time.
