@@ -1,11 +1,7 @@
 // One slot as one HSM partition: it makes keys, opens sealed ones and uses them. Alone knows object handles. Keys
 // generated here never leave the slot in clear; what passes in clear by its nature (import, `unwrapKey`) is wiped.
-import { createHash, verify } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { equalBytes, trimInteger, wipe } from '../../values/bytes.js';
 import {
-  coordinateLength,
-  type Curve,
   type KeyMaterial,
   type KeySpec,
   type PublicPart,
@@ -16,17 +12,17 @@ import {
 import { publicKeyOf } from '../../values/public-key.js';
 import { CKM, CKR } from '../pkcs11/constants.js';
 import { Pkcs11Error } from '../pkcs11/error.js';
-import type { Template } from '../pkcs11/attribute.js';
-import { prepareMechanism, type Mechanism } from '../pkcs11/mechanism.js';
+import type { Mechanism } from '../pkcs11/mechanism.js';
 import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
 import { examine } from './key-material.js';
+import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
 import { probe, signing, type Capabilities } from './mechanisms.js';
 import type { Worker } from './sessions.js';
 import { SlotKeeper, type Slot } from './slot.js';
 import { SlotError } from './slot-error.js';
-import { customerKeyOf, ecParams, rawSecret } from './templates.js';
+import { customerKeyOf, rawSecret } from './templates.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 
 export interface PartitionOptions {
@@ -48,13 +44,6 @@ const RAW_WRAP: Mechanism = { type: CKM.AES_KEY_WRAP };
 const MAC: Mechanism = { type: CKM.SHA256_HMAC };
 const GCM_IV_LENGTH = 12;
 const GCM_TAG_LENGTH = 16;
-/** Its encryption is a symmetric key's check value; any constant but zero will do. */
-const CHECK_BLOCK = Buffer.from('trivet key check');
-const CHECK = prepareMechanism({ type: CKM.AES_CBC, parameter: Buffer.alloc(16) });
-const CHECK_LENGTH = 4;
-/** Signed to see that a private key belongs to its public part. */
-const PROOF = Buffer.from('trivet key proof');
-const PROOF_DIGEST = createHash('sha256').update(PROOF).digest();
 
 export class Partition {
   /** What the module does by itself and what is composed. */
@@ -453,127 +442,6 @@ function runHere<T>(
     throw reword(error);
   } finally {
     slot.cache.giveBack(open);
-  }
-}
-
-interface Generated {
-  /** The key to wrap. */
-  readonly handle: number;
-  readonly all: readonly number[];
-  /** Absent for symmetric keys. */
-  readonly public?: PublicPart;
-}
-
-async function generateIn(owner: Session, spec: KeySpec): Promise<Generated> {
-  const template = customerKeyOf(spec);
-  const forPublic = { token: false, private: false } as const;
-  switch (spec.kty) {
-    case 'RSA-HSM': {
-      const publicExponent = spec.exponent === 3 ? Buffer.of(3) : Buffer.of(1, 0, 1);
-      const { publicKey, privateKey } = await owner.generateKeyPair(
-        { type: CKM.RSA_PKCS_KEY_PAIR_GEN },
-        { ...forPublic, modulusBits: spec.size, publicExponent },
-        template,
-      );
-      const { modulus: n, publicExponent: e } = await owner.getAttributes(publicKey, [
-        'modulus',
-        'publicExponent',
-      ]);
-      if (!n || !e) throw new SlotError('SlotFailed', 'the public key cannot be read');
-      return {
-        handle: privateKey,
-        all: [publicKey, privateKey],
-        public: { kty: 'RSA', n: trimInteger(n), e: trimInteger(e) },
-      };
-    }
-    case 'EC-HSM': {
-      const { publicKey, privateKey } = await owner.generateKeyPair(
-        { type: CKM.EC_KEY_PAIR_GEN },
-        { ...forPublic, ecParams: ecParams[spec.curve] },
-        template,
-      );
-      const { ecPoint } = await owner.getAttributes(publicKey, ['ecPoint']);
-      return {
-        handle: privateKey,
-        all: [publicKey, privateKey],
-        public: { kty: 'EC', curve: spec.curve, ...readPoint(spec.curve, ecPoint) },
-      };
-    }
-    case 'oct-HSM': {
-      const handle = await owner.generateKey(
-        { type: CKM.AES_KEY_GEN },
-        { ...template, valueLen: spec.size / 8 },
-      );
-      return { handle, all: [handle] };
-    }
-  }
-}
-
-// CKA_EC_POINT is a DER OCTET STRING around the uncompressed point (PKCS #11 2.40 mechanisms, section 2.3.3).
-function readPoint(curve: Curve, der: Buffer | undefined): { x: Buffer; y: Buffer } {
-  const length = coordinateLength[curve];
-  const point = der?.subarray(der.length - 2 * length - 1);
-  if (point?.[0] !== 4 || point.length !== 2 * length + 1)
-    throw new SlotError('SlotFailed', 'the public point cannot be read');
-  return { x: Buffer.from(point.subarray(1, 1 + length)), y: Buffer.from(point.subarray(1 + length)) };
-}
-
-function materialTemplate(material: KeyMaterial): Template {
-  switch (material.kty) {
-    case 'RSA':
-      return {
-        modulus: material.n,
-        publicExponent: material.e,
-        privateExponent: material.d,
-        prime1: material.p,
-        prime2: material.q,
-        exponent1: material.dp,
-        exponent2: material.dq,
-        coefficient: material.qi,
-      };
-    case 'EC':
-      return { ecParams: ecParams[material.curve], value: material.d };
-    case 'oct':
-      return { value: material.k };
-  }
-}
-
-function publicOf(material: KeyMaterial): PublicPart | undefined {
-  switch (material.kty) {
-    case 'RSA':
-      return { kty: 'RSA', n: material.n, e: material.e };
-    case 'EC':
-      return { kty: 'EC', curve: material.curve, x: material.x, y: material.y };
-    case 'oct':
-      return undefined;
-  }
-}
-
-async function checkValue({ operations }: Worker, handle: number): Promise<Buffer> {
-  const block = await operations.encrypt(CHECK, handle, CHECK_BLOCK);
-  const check = Buffer.from(block.subarray(0, CHECK_LENGTH));
-  wipe(block);
-  return check;
-}
-
-async function belongs(worker: Worker, handle: number, key: SealedKey): Promise<boolean> {
-  const part = key.public;
-  switch (part.kty) {
-    case 'RSA': {
-      const { modulus, publicExponent } = await worker.owner.getAttributes(handle, [
-        'modulus',
-        'publicExponent',
-      ]);
-      if (!modulus || !publicExponent) return false;
-      return equalBytes(trimInteger(modulus), part.n) && equalBytes(trimInteger(publicExponent), part.e);
-    }
-    case 'EC': {
-      // The point cannot be read from an unwrapped private key; a signature shows the same.
-      const signature = await worker.operations.sign({ type: CKM.ECDSA }, handle, PROOF_DIGEST);
-      return verify('sha256', PROOF, { key: publicKeyOf(part), dsaEncoding: 'ieee-p1363' }, signature);
-    }
-    case 'oct':
-      return equalBytes(await checkValue(worker, handle), part.check);
   }
 }
 
