@@ -41,17 +41,23 @@ function prepareTables(database: Connection, tables: readonly string[]): void {
   database.pragma(`page_size=${PAGE_SIZE}`);
   database.pragma('journal_mode=WAL');
   database.pragma('synchronous=FULL');
-  if (database.pragma('user_version', { simple: true }) !== 0) return;
   database.transaction(() => {
-    database.exec(`
-      CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-      CREATE TABLE log (
-        idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time INTEGER NOT NULL,
-        mutation BLOB NOT NULL, changesHash BLOB NOT NULL, hash BLOB NOT NULL
+    if (database.pragma('user_version', { simple: true }) === 0) {
+      database.exec(`
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+        CREATE TABLE log (
+          idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time INTEGER NOT NULL,
+          mutation BLOB NOT NULL, changesHash BLOB NOT NULL, hash BLOB NOT NULL
+        );
+      `);
+      database.pragma(`user_version=${SCHEMA}`);
+    }
+    // Each time: this build may know a table that the file was made without.
+    for (const name of tables) {
+      database.exec(
+        `CREATE TABLE IF NOT EXISTS ${tableOf(name)} (id TEXT PRIMARY KEY, record BLOB NOT NULL)`,
       );
-      ${tables.map((name) => `CREATE TABLE ${tableOf(name)} (id TEXT PRIMARY KEY, record BLOB NOT NULL);`).join('\n')}
-    `);
-    database.pragma(`user_version=${SCHEMA}`);
+    }
   })();
 }
 

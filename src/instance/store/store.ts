@@ -30,6 +30,8 @@ export class Store<Tables extends object> {
   /** Committed state. */
   readonly state: CommittedState<Tables>;
   readonly #writer: Worker;
+  /** The writer has ended, by itself or because it was told to. */
+  readonly #exit: Promise<void>;
   readonly #reader: Connection;
   #applied: number;
   #cutFrom: number | undefined;
@@ -43,6 +45,7 @@ export class Store<Tables extends object> {
 
   private constructor(writer: Worker, reader: Connection, tables: readonly string[]) {
     this.#writer = writer;
+    this.#exit = new Promise((resolve) => writer.once('exit', () => resolve()));
     this.#reader = reader;
     this.state = new CommittedState(reader, tables);
     this.#applied = readApplied(reader);
@@ -50,7 +53,7 @@ export class Store<Tables extends object> {
 
   /**
    * Opens or makes the store at `path`.
-   * @param key 32 bytes, derived in the slot; wiped before this resolves.
+   * @param key 32 bytes, derived in the slot; wiped before this settles.
    * @param tables every table of the state.
    * @throws when the file cannot be read with this key, or has another format.
    */
@@ -66,16 +69,37 @@ export class Store<Tables extends object> {
       name: 'store-writer',
     });
     data.key.fill(0);
-    await once(writer, 'message');
-    // SQLite syncs what it writes, not the directory entry of a file that it has just made.
-    const directory = await open(dirname(path));
-    await directory.sync().finally(() => directory.close());
-    const reader = openDatabase(path, key, { readonly: true });
-    key.fill(0);
-    const store = new Store<Tables>(writer, reader, tables);
+    const store = await Store.#beside<Tables>(writer, path, key, tables).catch(async (error: unknown) => {
+      await writer.terminate();
+      throw error;
+    });
     writer.on('message', (answer: WriterAnswer) => store.#written(answer));
     writer.on('error', (error) => store.#fail(error));
+    writer.on('exit', () => store.#fail(new Error('the writer of the store has ended')));
     return store;
+  }
+
+  // The store around a writer that is starting.
+  static async #beside<Tables extends object>(
+    writer: Worker,
+    path: string,
+    key: Uint8Array,
+    tables: readonly string[],
+  ): Promise<Store<Tables>> {
+    let reader: Connection | undefined;
+    try {
+      await once(writer, 'message');
+      // SQLite syncs what it writes, not the directory entry of a file that it has just made.
+      const directory = await open(dirname(path));
+      await directory.sync().finally(() => directory.close());
+      reader = openDatabase(path, key, { readonly: true });
+      return new Store<Tables>(writer, reader, tables);
+    } catch (error) {
+      reader?.close();
+      throw error;
+    } finally {
+      key.fill(0);
+    }
   }
 
   /** Index of the newest entry that the tables include. */
@@ -121,7 +145,7 @@ export class Store<Tables extends object> {
     this.state.apply(index, changes);
     for (const { table, id, value } of changes)
       this.#writes.push([table, id, value === null ? null : encode(value)]);
-    this.#timer ??= setTimeout(() => this.#next(), FLUSH_DELAY_MS);
+    this.#flushLater();
   }
 
   /** Writes what is still in memory and closes the file. */
@@ -132,9 +156,8 @@ export class Store<Tables extends object> {
     }
     clearTimeout(this.#timer);
     this.#reader.close();
-    const exit = once(this.#writer, 'exit');
     this.#writer.postMessage('close');
-    await exit;
+    await this.#exit;
   }
 
   #flushed(): Promise<void> {
@@ -197,12 +220,20 @@ export class Store<Tables extends object> {
     this.#done();
     this.#wakeIdle();
     if (this.#append.length > 0 || this.#waiting.length > 0) this.#next();
-    else if (this.#writes.length > 0) this.#timer ??= setTimeout(() => this.#next(), FLUSH_DELAY_MS);
+    else if (this.#writes.length > 0) this.#flushLater();
+  }
+
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => {
+      // Cleared here too: a timer that ends while the writer is busy must not stand in the way of the next.
+      this.#timer = undefined;
+      this.#next();
+    }, FLUSH_DELAY_MS);
   }
 
   // What could not be written must not be followed by something that can: the log would have a gap.
   #fail(error: Error): void {
-    this.#failure = error;
+    this.#failure ??= error;
     this.#abandon(error);
     for (const { reject } of this.#waiting) reject(error);
     this.#waiting = [];

@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { encode } from '../../values/cbor.js';
 import { assert } from '../../values/assert.js';
 import { wipe } from '../../values/bytes.js';
-import { openDatabase, tableOf } from './database.js';
+import { openDatabase, tableOf, type Connection } from './database.js';
 import type { Entry } from '../../values/entry.js';
 
 /** A record already encoded; null removes it. */
@@ -35,8 +35,19 @@ export type WriterAnswer = { readonly error: string } | { readonly error?: undef
 const { path, key, tables } = workerData as WriterData;
 const port = parentPort;
 assert(port !== null, 'the writer runs in a worker thread');
-const database = openDatabase(path, key, { readonly: false, tables });
-wipe(key);
+const database = openOwn();
+
+// SQLite's errors do not keep their message on the way to another thread; plain ones do.
+function openOwn(): Connection {
+  try {
+    return openDatabase(path, key, { readonly: false, tables });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the store cannot be opened: ${why}`, { cause: error });
+  } finally {
+    wipe(key);
+  }
+}
 
 const setMeta = database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
 const cut = database.prepare('DELETE FROM log WHERE idx >= ?');

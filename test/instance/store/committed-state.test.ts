@@ -1,0 +1,116 @@
+// What the serving thread reads against a model of it, while changes are in memory, on their way or on the disk.
+import fc from 'fast-check';
+import { chain } from '../../../src/instance/replication/entry.js';
+import type { Store } from '../../../src/instance/store/store.js';
+import { EMPTY_HEAD, type Head } from '../../../src/values/entry.js';
+import { makePlace, openStore, removePlaces, tables, type Note, type Notes } from './stores.js';
+
+afterEach(removePlaces);
+
+const ids = fc.constantFrom('a', 'a-', 'a0', 'aa', 'B', 'b', 'key/1', 'key/10', 'key/2', 'z');
+const change = fc.record({
+  table: fc.constantFrom(...tables),
+  id: ids,
+  value: fc.option(fc.record({ text: fc.string() }), { nil: null, freq: 3 }),
+});
+const deed = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('commit' as const),
+      changes: fc.array(change, { maxLength: 5 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('write' as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('reopen' as const) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('range' as const),
+      table: fc.constantFrom(...tables),
+      after: fc.oneof(ids, fc.constant('')),
+      limit: fc.integer({ min: 1, max: 12 }),
+    }),
+  },
+);
+
+type Model = Record<keyof Notes, Map<string, Note>>;
+
+function rangeOf(model: Map<string, Note>, after: string, limit: number): [string, Note][] {
+  return [...model]
+    .filter(([id]) => id > after)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .slice(0, limit);
+}
+
+function compare(store: Store<Notes>, model: Model): void {
+  for (const table of tables) {
+    expect(store.state.count(table)).toBe(model[table].size);
+    expect(store.state.range(table, '', 100)).toEqual(rangeOf(model[table], '', 100));
+    for (const id of ['a', 'B', 'key/10', 'never'])
+      expect(store.state.get(table, id)).toEqual(model[table].get(id));
+  }
+}
+
+test('committed state: reads, ranges and counts are those of a map, whatever is flushed and however often it is opened', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(deed, { maxLength: 40 }), async (deeds) => {
+      const path = makePlace();
+      const model: Model = { notes: new Map(), others: new Map() };
+      let store = await openStore(path);
+      let head: Head = EMPTY_HEAD;
+      try {
+        for (const step of deeds) {
+          switch (step.kind) {
+            case 'commit': {
+              const entry = chain(head, {
+                epoch: 1,
+                time: 1,
+                mutation: Buffer.of(1),
+                changesHash: Buffer.of(1),
+              });
+              head = entry;
+              await store.append([entry]);
+              store.commit(entry.index, step.changes);
+              for (const { table, id, value } of step.changes) {
+                if (value === null) model[table].delete(id);
+                else model[table].set(id, value);
+              }
+              break;
+            }
+            case 'write': {
+              // Anything that is written takes the changes with it.
+              const entry = chain(head, {
+                epoch: 1,
+                time: 1,
+                mutation: Buffer.of(2),
+                changesHash: Buffer.of(1),
+              });
+              await store.append([entry]);
+              await store.cut(entry.index);
+              break;
+            }
+            case 'range':
+              expect(store.state.range(step.table, step.after, step.limit)).toEqual(
+                rangeOf(model[step.table], step.after, step.limit),
+              );
+              break;
+            case 'reopen': {
+              await store.close();
+              store = await openStore(path);
+              const { base, tail } = store.readLog();
+              // An entry without changes takes nothing to the tables, and is decided again.
+              for (const { index } of tail) store.commit(index, []);
+              expect(base.index + tail.length).toBe(head.index);
+              break;
+            }
+          }
+          compare(store, model);
+        }
+      } finally {
+        await store.close();
+      }
+    }),
+    { numRuns: 40 },
+  );
+}, 120_000);

@@ -1,0 +1,292 @@
+// The store on a real disk: what it has promised is there when it is opened again.
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { openDatabase } from '../../../src/instance/store/database.js';
+import { Store } from '../../../src/instance/store/store.js';
+import { EMPTY_HEAD } from '../../../src/values/entry.js';
+import {
+  entries,
+  entriesAfter,
+  key,
+  makePlace,
+  openStore,
+  put,
+  readFile,
+  removePlaces,
+  tables,
+  until,
+  type Notes,
+} from './stores.js';
+
+afterEach(removePlaces);
+
+async function readLogOf(path: string): Promise<unknown> {
+  const store = await openStore(path);
+  try {
+    return store.readLog();
+  } finally {
+    await store.close();
+  }
+}
+
+describe('store', () => {
+  test('a new store is empty, and its log begins with nothing', async () => {
+    const store = await openStore(makePlace());
+    expect(store.applied).toBe(0);
+    expect(store.readLog()).toEqual({ base: { ...EMPTY_HEAD, time: 0 }, tail: [] });
+    expect(store.state.count('notes')).toBe(0);
+    expect(store.state.get('notes', 'a')).toBeUndefined();
+    await store.close();
+  });
+
+  test('entries that were appended and not applied are in the log when it is opened again', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(5);
+    await store.append(all.slice(0, 2));
+    await store.append(all.slice(2));
+    await store.close();
+    const again = await openStore(path);
+    expect(again.readLog()).toEqual({ base: { ...EMPTY_HEAD, time: 0 }, tail: all });
+    await again.close();
+  });
+
+  test('after an abrupt end the log goes on where the tables end', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(5);
+    await store.append(all);
+    store.commit(1, [put('a', 'one')]);
+    store.commit(2, [put('a', 'two'), put('b', 'two')]);
+    await store.close();
+    const again = await openStore(path);
+    const { base, tail } = again.readLog();
+    const second = all[1];
+    expect(base).toEqual({ index: 2, hash: second?.hash, time: second?.time });
+    expect(tail).toEqual(all.slice(2));
+    expect(again.applied).toBe(2);
+    expect(again.state.get('notes', 'a')).toEqual({ text: 'two' });
+    await again.close();
+  });
+
+  test('appends that are given together are written together, and each is acknowledged', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(300);
+    const done: number[] = [];
+    const appended = all.map((entry) => store.append([entry]).then(() => done.push(entry.index)));
+    await appended[0];
+    // The second batch took all the others: it is a single sync, so they are there together or not at all.
+    const { log } = readFile(path);
+    expect([1, 300]).toContain(log.length);
+    await Promise.all(appended);
+    expect(done).toEqual(all.map(({ index }) => index));
+    expect(readFile(path).log).toHaveLength(300);
+    await store.close();
+  });
+
+  test('a cut removes entries from the disk, and others take their place', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(5);
+    await store.append(all);
+    await store.cut(3);
+    expect(readFile(path).log).toEqual([1, 2]);
+    const second = all[1] ?? EMPTY_HEAD;
+    const others = entriesAfter(second, 2, 'other');
+    await store.append(others);
+    await store.close();
+    const again = await openStore(path);
+    expect(again.readLog().tail).toEqual([...all.slice(0, 2), ...others]);
+    await again.close();
+  });
+
+  test('cuts and appends that wait for the same write are carried out in their order', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(6);
+    const [first = EMPTY_HEAD, second = EMPTY_HEAD] = all;
+    const others = entriesAfter(second, 3, 'other');
+    const thirds = entriesAfter(first, 2, 'third');
+    await Promise.all([
+      store.append(all.slice(0, 4)),
+      store.append(all.slice(4)),
+      store.cut(3),
+      store.append(others),
+      store.cut(4),
+      store.cut(2),
+      store.append(thirds),
+      store.cut(3),
+    ]);
+    expect(store.readLog().tail).toEqual([all[0], thirds[0]]);
+    await store.close();
+  });
+
+  test('a committed entry is not cut, and entries are committed in order', async () => {
+    const store = await openStore(makePlace());
+    await store.append(entries(3));
+    store.commit(1, []);
+    expect(() => store.commit(3, [])).toThrow('entries are applied in order');
+    expect(() => store.cut(1)).toThrow('no committed entry is cut');
+    await store.close();
+  });
+
+  test('what is committed is visible at once, and reaches the tables by itself', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    await store.append(entries(2));
+    store.commit(1, [put('a', 'one'), put('b', 'one')]);
+    expect(store.state.get('notes', 'a')).toEqual({ text: 'one' });
+    expect(store.state.count('notes')).toBe(2);
+    store.commit(2, [{ table: 'notes', id: 'a', value: null }]);
+    expect(store.state.get('notes', 'a')).toBeUndefined();
+    expect(store.state.count('notes')).toBe(1);
+    expect(readFile(path).notes).toEqual([]);
+    await until(() => readFile(path).applied === 2);
+    expect(readFile(path).notes).toEqual(['b']);
+    expect(store.state.get('notes', 'b')).toEqual({ text: 'one' });
+    await store.close();
+  });
+
+  test('what is committed while a slow write is under way reaches the tables too, though nothing else is written', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    await store.append(entries(2));
+    const [, second = EMPTY_HEAD] = entries(2);
+    const [large] = entriesAfter(second, 1);
+    if (!large) throw new Error('no entry');
+    const slow = store.append([{ ...large, mutation: Buffer.alloc(150_000_000) }]);
+    let over = false;
+    void slow.then(() => (over = true));
+    store.commit(1, [put('a', 'one')]);
+    // A flush falls due, and is put off since the writer is busy.
+    const begun = performance.now();
+    await until(() => over || performance.now() - begun > 60);
+    await slow;
+    await until(() => readFile(path).applied === 1);
+    await store.close();
+  });
+
+  test('the log keeps ten thousand applied entries, the last of them always', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(10_030);
+    await store.append(all);
+    for (const { index } of all) store.commit(index, [put('a', `${index}`)]);
+    await until(() => readFile(path).applied === 10_030);
+    const { log } = readFile(path);
+    expect([log[0], log.at(-1), log.length]).toEqual([31, 10_030, 10_000]);
+    await store.close();
+    const again = await openStore(path);
+    const last = all.at(-1);
+    expect(again.readLog()).toEqual({
+      base: { index: 10_030, hash: last?.hash, time: last?.time },
+      tail: [],
+    });
+    await again.close();
+  });
+
+  test('the key that was given is wiped, whether the store opens or not', async () => {
+    const path = makePlace();
+    const right = key();
+    const store = await Store.open<Notes>(path, right, tables);
+    expect(right).toEqual(Buffer.alloc(32));
+    await store.close();
+    const wrong = randomBytes(32);
+    await expect(Store.open<Notes>(path, wrong, tables)).rejects.toThrow('cannot be opened');
+    expect(wrong).toEqual(Buffer.alloc(32));
+  });
+});
+
+describe('store: the file', () => {
+  test('is refused with another key, and is not harmed by the attempt', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    await store.append(entries(3));
+    await store.close();
+    const before = readFileSync(path);
+    await expect(Store.open<Notes>(path, randomBytes(32), tables)).rejects.toThrow(
+      'the store cannot be opened: file is not a database',
+    );
+    expect(readFileSync(path).equals(before)).toBe(true);
+    const again = await openStore(path);
+    expect(again.readLog().tail).toHaveLength(3);
+    await again.close();
+  });
+
+  test('is refused when it is of another format', async () => {
+    const path = makePlace();
+    await (await openStore(path)).close();
+    const database = openDatabase(path, key(), { readonly: false, tables });
+    database.pragma('user_version=99');
+    database.close();
+    await expect(openStore(path)).rejects.toThrow('the store has format 99, this build reads 1');
+  });
+
+  test('is refused when it is no store at all', async () => {
+    const path = makePlace();
+    writeFileSync(path, randomBytes(16_384));
+    await expect(openStore(path)).rejects.toThrow(/not a database/);
+  });
+
+  test('is refused when anything in it was changed', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    await store.append(entries(1));
+    await store.close();
+    const whole = readFileSync(path);
+    for (const from of [0, 8192]) {
+      const bytes = Buffer.from(whole);
+      for (let at = from + 100; at < bytes.length; at += 8192) bytes[at] = (bytes[at] ?? 0) ^ 1;
+      writeFileSync(path, bytes);
+      await expect(readLogOf(path)).rejects.toThrow(/not a database|malformed|disk I\/O/);
+    }
+  });
+
+  test('shows nothing of what is in it, in none of its parts', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const secret = 'a sentence that is easy to find';
+    const [entry] = entriesAfter(EMPTY_HEAD, 1, secret);
+    if (!entry) throw new Error('no entry');
+    await store.append([entry]);
+    store.commit(1, [put(secret, secret)]);
+    await until(() => readFile(path).applied === 1);
+    const names = readdirSync(dirname(path));
+    expect(names.length).toBeGreaterThanOrEqual(2);
+    const look = () =>
+      readdirSync(dirname(path)).map((name) => {
+        const bytes = readFileSync(join(dirname(path), name));
+        return [secret, 'CREATE TABLE', 'SQLite format', 'state_notes'].some((text) => bytes.includes(text));
+      });
+    expect(look()).not.toContain(true);
+    await store.close();
+    expect(look()).not.toContain(true);
+  });
+
+  test('is made with nobody waiting for a directory that is not there', async () => {
+    const path = join(dirname(makePlace()), 'missing', 'state.sqlite');
+    await expect(openStore(path)).rejects.toThrow(/directory/);
+    expect(existsSync(path)).toBe(false);
+  });
+});
+
+describe('store: when it cannot be written', () => {
+  test('the append is rejected, and so is everything after it', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(4);
+    await store.append(all.slice(0, 2));
+    // An entry at a place that is taken: the disk says no.
+    const appends = [store.append(all.slice(1, 2)), store.append(all.slice(2, 3)), store.cut(2)];
+    const outcomes = await Promise.allSettled(appends);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    await expect(store.append(all.slice(2, 3))).rejects.toThrow('the store cannot be written');
+    await expect(store.cut(2)).rejects.toThrow('the store cannot be written');
+    // Reads of what is committed go on.
+    expect(store.state.get('notes', 'a')).toBeUndefined();
+    await store.close();
+    expect(readFile(path).log).toEqual([1, 2]);
+  });
+});
