@@ -1,15 +1,18 @@
 // One request from its first line to its answer: who asks, what is asked, the body, the verb, the words. Identity
 // comes before everything else: without a believed token nothing of a request is looked at.
-import express from 'express';
+import type { Request, Response } from 'express';
 import type { Logger } from 'pino';
 import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
-import type { Call } from './call.js';
-import { ApiError, problemOf } from './errors.js';
+import type { Answer, Call } from './call.js';
+import { createCohort } from './cohort.js';
+import { problemOf } from './errors.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
 import { audienceOf, createIdentify, Unauthenticated, type Identity } from './identity.js';
+import { readJson } from './read-json.js';
 import { reply } from './responder.js';
 import { findRoute } from './router.js';
+import type { Route } from './routes.js';
 
 export interface ApiOptions {
   readonly hsm: Hsm;
@@ -20,56 +23,72 @@ export interface ApiOptions {
 }
 
 /** Answers one request; never throws and never rejects. */
-export type Handle = (request: express.Request, response: express.Response) => void;
-
-/** The largest body of any operation here is the import of an RSA-4096 key, below 8 KiB. */
-const BODY_MAX = 65_536;
+export type Handle = (request: Request, response: Response) => void;
 
 interface Exchange {
-  readonly request: express.Request;
-  readonly response: express.Response;
+  readonly request: Request;
+  readonly response: Response;
   readonly method: string;
   readonly requestId: string;
   readonly started: number;
   readonly names: Names;
 }
 
+/** All of a request is there; what is left is the verb and the answer. */
+interface Asked {
+  readonly exchange: Exchange;
+  readonly route: Route;
+  readonly call: Call;
+  readonly body: unknown;
+}
+
 /** The handler of all requests of one instance. */
 export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle {
   const namesOf = createNames(pool, authority);
   const identify = createIdentify(hsm, audienceOf(pool.domain));
-  // Clients name all kinds of content types, or none; the body is JSON whatever they say.
-  const parseJson: express.RequestHandler = express.json({
-    limit: BODY_MAX,
-    inflate: false,
-    type: () => true,
+  // First all the verbs, then all the answers.
+  const ask = createCohort<Asked>((all) => {
+    const answers = all.map(carryOut);
+    all.forEach((asked, place) => give(asked, answers[place]));
   });
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names } = exchange;
     const { route, name, version, query } = findRoute(exchange.method, request.url);
     const call: Call = { hsm, caller, base: names.base, name, version, query };
-    const run = (body: unknown) => {
-      const answer = route.run(call, body);
-      if (typeof answer === 'string') finish(exchange, route.status, answer);
-      else
-        answer
-          .then((text) => finish(exchange, route.status, text))
-          .catch((error: unknown) => fail(exchange, error));
-    };
     if (route.body === undefined) {
-      run(undefined);
+      ask({ exchange, route, call, body: undefined });
       return;
     }
-    if (Number(request.headers['content-length'] ?? 0) > BODY_MAX) throw tooLarge();
-    void parseJson(request, exchange.response, (error?: unknown) => {
+    readJson(
+      request,
+      (body) => ask({ exchange, route, call, body }),
+      (reason) => fail(exchange, reason),
+    );
+  }
+
+  /** Undefined when it was refused, and that answered. */
+  function carryOut({ exchange, route, call, body }: Asked): Answer | undefined {
+    try {
+      return route.run(call, body);
+    } catch (error) {
+      fail(exchange, error);
+      return undefined;
+    }
+  }
+
+  function give({ exchange, route }: Asked, answer: Answer | undefined): void {
+    if (answer instanceof Promise) {
+      answer
+        .then((text) => finish(exchange, route.status, text))
+        .catch((error: unknown) => fail(exchange, error));
+    } else if (answer !== undefined) {
       try {
-        if (error !== undefined) throw bodyError(error);
-        run(request.body);
-      } catch (problem) {
-        fail(exchange, problem);
+        finish(exchange, route.status, answer);
+      } catch (error) {
+        fail(exchange, error);
       }
-    });
+    }
   }
 
   function finish(exchange: Exchange, status: number, body: string): void {
@@ -120,27 +139,4 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 /** A token that is refused is named as such (RFC 6750 section 3), in words that help its owner and no forger. */
 function challenge({ challenge: plain }: Names, { problem }: Unauthenticated): string {
   return problem === undefined ? plain : `${plain}, error="invalid_token", error_description="${problem}"`;
-}
-
-function tooLarge(): ApiError {
-  return new ApiError('BodyTooLarge', `The body is larger than ${BODY_MAX} bytes`);
-}
-
-/** What the JSON reader complains of, by the type that it gives its errors. */
-function bodyError(error: unknown): unknown {
-  const type = typeof error === 'object' && error !== null && 'type' in error ? error.type : undefined;
-  switch (type) {
-    case 'entity.too.large':
-      return tooLarge();
-    case 'encoding.unsupported':
-    case 'charset.unsupported':
-      return new ApiError('UnsupportedMedia', 'The body must be plain JSON in UTF-8');
-    case 'entity.parse.failed':
-    case 'request.aborted':
-    case 'request.size.invalid':
-    case 'entity.verify.failed':
-      return new ApiError('MalformedJson', 'The body is not valid JSON');
-    default:
-      return error;
-  }
 }

@@ -1,4 +1,5 @@
 // Rules that hold for every request: URLs, api-versions, headers, bodies, errors.
+import { request } from 'node:https';
 import { STRANGER } from '../hsm/fake-hsm.js';
 import { apiVersions } from '../../../src/instance/api/versions.js';
 import { Outage } from '../../../src/instance/hsm/outage.js';
@@ -215,6 +216,40 @@ describe('bodies', () => {
       });
       expect(status).toBe(200);
     }
+  });
+
+  it('UTF-8 is read with or without its name and mark, anything else is refused with 415', async () => {
+    const ask = (type: string, raw: string) =>
+      served.ask('POST', '/keys/encoded/create', { raw, headers: { 'content-type': type } });
+    const raw = '{"kty":"EC"}';
+    for (const charset of ['utf-8', '"UTF-8"']) {
+      expect((await ask(`application/json; charset=${charset}`, `\ufeff${raw}`)).status).toBe(200);
+    }
+    expect((await ask('application/json; charset=utf-16', raw)).status).toBe(415);
+    expect((await ask('application/json;odata=verbose; Charset=iso-8859-1', raw)).status).toBe(415);
+  });
+
+  it('a body that comes in pieces, a character in two of them, is read as one', async () => {
+    const bytes = Buffer.from(JSON.stringify({ kty: 'EC', tags: { name: 'é' } }));
+    const cut = bytes.indexOf('é') + 1;
+    const status = await new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          host: '127.0.0.1',
+          port: served.port,
+          rejectUnauthorized: false,
+          agent: false,
+          method: 'POST',
+          path: '/keys/pieces/create?api-version=7.4',
+          headers: { authorization: `Bearer ${served.token}` },
+        },
+        (incoming) => resolve(incoming.resume().statusCode),
+      );
+      outgoing.on('error', reject);
+      outgoing.write(bytes.subarray(0, cut), () => setTimeout(() => outgoing.end(bytes.subarray(cut)), 20));
+    });
+    expect(status).toBe(200);
+    expect((await served.ask('GET', '/keys/pieces')).json['tags']?.['name']).toBe('é');
   });
 
   it('a body over 64 KiB is refused with 413, announced or not', async () => {
