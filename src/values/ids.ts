@@ -4,6 +4,14 @@ import { randomBytes, randomFillSync, randomUUID } from 'node:crypto';
 /** A random (version 4) UUID: mutation ids, object ids, store ids. */
 export const newUuid = randomUUID;
 
+const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** The GUID that the text is, in lower case; undefined for any other text. A GUID means the same in either case. */
+export function guidOf(text: string): string | undefined {
+  const lower = text.toLowerCase();
+  return GUID.test(lower) ? lower : undefined;
+}
+
 /** A key version: 32 lowercase hex digits. */
 export function newKeyVersion(): string {
   return randomBytes(16).toString('hex');

@@ -52,6 +52,7 @@ interface Row {
 
 const asIs = (detail: string) => detail;
 const notFound = (detail: string, base: string) => `Key not found: ${base}/${detail}`;
+const limit = (detail: string) => `Limit reached: ${detail}`;
 const later = (detail: string) =>
   `The service cannot take this request now; it was not carried out. ${detail}`;
 
@@ -90,8 +91,31 @@ const rows: Readonly<Record<Code, Row>> = {
   },
   AlreadyFounded: { status: 409, code: 'Conflict', message: (name) => `The pool ${name} exists already` },
   AlreadySubmitted: { status: 409, code: 'Conflict', message: asIs },
-  TooManyKeys: { status: 409, code: 'LimitExceeded', message: (detail) => `Limit reached: ${detail}` },
-  TooManyVersions: { status: 409, code: 'LimitExceeded', message: (detail) => `Limit reached: ${detail}` },
+  TooManyKeys: { status: 409, code: 'LimitExceeded', message: limit },
+  TooManyVersions: { status: 409, code: 'LimitExceeded', message: limit },
+  RoleDefinitionNotFound: {
+    status: 404,
+    code: 'RoleDefinitionNotFound',
+    message: () => 'Requested role definition not found',
+  },
+  RoleAssignmentNotFound: {
+    status: 404,
+    code: 'RoleAssignmentNotFound',
+    message: () => 'Requested role assignment not found',
+  },
+  RoleAssignmentExists: {
+    status: 400,
+    code: 'RoleAssignmentExists',
+    message: () => 'The role assignment already exists.',
+  },
+  RoleAlreadyAssigned: {
+    status: 409,
+    code: 'Conflict',
+    message: (scope) => `The principal has this role at ${scope} already, under another name`,
+  },
+  TooManyRoleDefinitions: { status: 409, code: 'LimitExceeded', message: limit },
+  TooManyRoleAssignments: { status: 409, code: 'LimitExceeded', message: limit },
+  LastAdministrator: { status: 409, code: 'Conflict', message: asIs, inner: 'LastAdministrator' },
   BodyTooLarge: { status: 413, code: 'RequestEntityTooLarge', message: asIs },
   UnsupportedMedia: { status: 415, code: 'UnsupportedMediaType', message: asIs },
   HeadersTooLarge: { status: 431, code: 'RequestHeaderFieldsTooLarge', message: asIs },

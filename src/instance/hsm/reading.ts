@@ -19,14 +19,14 @@ function rightsTags(caller: Caller): Tag[] {
 }
 
 /**
- * Runs `read` once nothing undecided touches the named key (or, with `keys`, any key), the caller or the pool: in the
+ * Runs `read` once nothing undecided touches what is named (with `keys`, any key), the caller or the pool: in the
  * same turn when nothing does, which is the rule. `read` must begin with {@link allow}, since a wait may have changed
  * everything, and must do all its reading before its first `await`.
  */
 export function settledRead<T>(
   hsm: Hsm,
   caller: Caller,
-  touched: `key:${string}` | 'keys' | undefined,
+  touched: Tag | 'keys' | undefined,
   read: () => T,
 ): T | Promise<Awaited<T>> {
   const tags: (Tag | 'keys')[] = rightsTags(caller);

@@ -1,5 +1,6 @@
 // The judge: one pure function from a state and a mutation to what changes, or to the reason why nothing does.
 // The primary calls it to decide, the others to check, all of them to apply.
+import { applyToRoles } from './rbac/apply.js';
 import { permit } from './rbac/permit.js';
 import { applyToKeys } from './keys/apply.js';
 import { found, POOL } from './pool.js';
@@ -30,11 +31,23 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
   if (mutation.kind === 'PoolFounded') return found(state, mutation);
   if (state.get('pool', POOL)?.activation !== 'Active')
     return new Refusal('NotActivated', 'The HSM is not activated');
-  return applyToKeys(state, mutation);
+  switch (mutation.kind) {
+    case 'RoleDefinitionPut':
+    case 'RoleDefinitionDeleted':
+    case 'RoleAssignmentCreated':
+    case 'RoleAssignmentDeleted':
+      return applyToRoles(state, mutation);
+    case 'KeyVersionCreated':
+    case 'KeyUpdated':
+    case 'KeyDeleted':
+    case 'KeyRecovered':
+    case 'KeyPurged':
+      return applyToKeys(state, mutation);
+  }
 }
 
 /** A tag names what a read depends on and a mutation touches; a read waits only for undecided mutations that share one. */
-export type Tag = `key:${string}` | `principal:${string}` | 'definitions' | 'pool';
+export type Tag = `key:${string}` | `principal:${string}` | 'assignments' | 'definitions' | 'pool';
 
 export function tagsOf(mutation: Mutation): Tag[] {
   switch (mutation.kind) {
@@ -46,5 +59,12 @@ export function tagsOf(mutation: Mutation): Tag[] {
     case 'KeyRecovered':
     case 'KeyPurged':
       return [`key:${mutation.name}`];
+    case 'RoleDefinitionPut':
+    case 'RoleDefinitionDeleted':
+      return ['definitions'];
+    case 'RoleAssignmentCreated':
+    case 'RoleAssignmentDeleted':
+      // The principal's own requests wait for it, and whoever reads assignments.
+      return [`principal:${mutation.assignment.principalId}`, 'assignments'];
   }
 }

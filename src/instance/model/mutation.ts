@@ -6,7 +6,7 @@ import type { Seconds } from '../../values/moments.js';
 import type { KeyOperation } from './keys/records.js';
 import type { InternalKey } from './pool.js';
 import type { DataAction } from './rbac/built-in-roles.js';
-import type { Caller, Scope } from './rbac/records.js';
+import type { Assignment, Caller, RoleDefinition, Scope } from './rbac/records.js';
 
 /** On whose behalf: judged again in log order. Absent only for what the pool does by itself. */
 export interface Authority {
@@ -71,7 +71,31 @@ export interface KeyPurged extends Envelope {
   readonly name: string;
 }
 
-export type Mutation = PoolFounded | KeyMutation;
+/** A custom role as it is from now on, in place of whatever had its name. */
+export interface RoleDefinitionPut extends Envelope {
+  readonly kind: 'RoleDefinitionPut';
+  readonly definition: RoleDefinition;
+}
+
+export interface RoleDefinitionDeleted extends Envelope {
+  readonly kind: 'RoleDefinitionDeleted';
+  readonly name: string;
+}
+
+export interface RoleAssignmentCreated extends Envelope {
+  readonly kind: 'RoleAssignmentCreated';
+  readonly assignment: Assignment;
+}
+
+export interface RoleAssignmentDeleted extends Envelope {
+  readonly kind: 'RoleAssignmentDeleted';
+  /** All of it as it was read: refused if something else bears its name by now. */
+  readonly assignment: Assignment;
+}
+
+export type Mutation = PoolFounded | KeyMutation | RoleMutation;
+export type RoleMutation =
+  RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
 export type KeyMutation = KeyVersionCreated | KeyUpdated | KeyDeleted | KeyRecovered | KeyPurged;
 
 /** The blob that every slot must open before the mutation may stand, if it brings one. */
@@ -85,6 +109,10 @@ export function sealedIn(mutation: Mutation): SealedKey | undefined {
     case 'KeyDeleted':
     case 'KeyRecovered':
     case 'KeyPurged':
+    case 'RoleDefinitionPut':
+    case 'RoleDefinitionDeleted':
+    case 'RoleAssignmentCreated':
+    case 'RoleAssignmentDeleted':
       return undefined;
   }
 }

@@ -53,5 +53,5 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     ...cryptoUsers.map((principal) => [principal, CRYPTO_OFFICER] as const),
     ...cryptoUsers.map((principal) => [principal, CRYPTO_USER] as const),
   ];
-  return [...changes, ...assign(wished, mutation.assignmentIds)];
+  return [...changes, ...assign(state, wished, mutation.assignmentIds)];
 }

@@ -14,6 +14,15 @@ export type RefusalCode =
   | 'KeyExpired'
   | 'OperationNotAllowed'
   | 'PurgeProtected'
+  | 'RoleDefinitionNotFound'
+  | 'RoleAssignmentNotFound'
+  | 'RoleAssignmentExists'
+  /** The same role for the same principal at the same scope, under another name. */
+  | 'RoleAlreadyAssigned'
+  | 'TooManyRoleDefinitions'
+  | 'TooManyRoleAssignments'
+  /** Without it nobody could give a role any more. */
+  | 'LastAdministrator'
   | 'AlreadyFounded'
   | 'AlreadySubmitted'
   /** The primary's slot could not open a key that another slot sealed. */

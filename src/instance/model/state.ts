@@ -1,7 +1,7 @@
 // What a pool remembers, as tables of records, and what may be said of a change to it. Knows no disk: the store
 // gives the same interface over SQLite, tests over maps, and the undecided tail as a layer over either.
 import type { Key, DeletedKey, KeyVersion } from './keys/records.js';
-import type { Assignment, Grants } from './rbac/records.js';
+import type { AssignedAt, Assignment, Grants, RoleDefinition } from './rbac/records.js';
 import type { Pool, InternalKey } from './pool.js';
 
 /** Each table maps an id to a record. Records are never changed in place: a change brings a new one. */
@@ -16,6 +16,10 @@ export interface Tables {
   assignments: Assignment;
   /** What follows from the assignments, by principal: what a permission check reads. */
   grants: Grants;
+  /** What follows from the assignments, by scope: what limits and lists read. */
+  assignedAt: AssignedAt;
+  /** Custom roles by GUID; the built-in ones are part of the program. */
+  definitions: RoleDefinition;
   /** One record, `pool`. */
   pool: Pool;
   /** The pool's own keys by purpose. */
@@ -45,6 +49,8 @@ export const tableNames: readonly TableName[] = [
   'versions',
   'assignments',
   'grants',
+  'assignedAt',
+  'definitions',
   'pool',
   'internal',
   'outcomes',

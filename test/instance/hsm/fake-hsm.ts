@@ -76,6 +76,7 @@ export class FakeHsm implements Hsm {
     const roles = [ADMINISTRATOR, CRYPTO_OFFICER, CRYPTO_USER];
     this.state.apply(
       assign(
+        this.state,
         roles.map((role) => [principal, role] as const),
         roles.map(() => newUuid()),
       ),

@@ -55,6 +55,15 @@ export interface BuiltInRole {
   readonly actions: ReadonlySet<DataAction>;
 }
 
+const byText = new Map<string, DataAction>(
+  dataActions.map((action) => [`${ACTION_PREFIX}${action}`.toLowerCase(), action]),
+);
+
+/** The data action that a client names, in any case; undefined for one that nothing here asks for. */
+export function dataActionOf(text: string): DataAction | undefined {
+  return byText.get(text.toLowerCase());
+}
+
 function role(id: string, roleName: string, ...actions: DataAction[]): BuiltInRole {
   return { id, roleName, actions: new Set(actions) };
 }
@@ -63,41 +72,51 @@ export const ADMINISTRATOR = 'a290e904-7015-4bba-90c8-60543313cdb4';
 export const CRYPTO_OFFICER = '515eb02d-2335-4d2d-92f2-b1cbdf9c3778';
 export const CRYPTO_USER = '21dbd100-6940-42c2-9190-5d6cb909625b';
 
+/** In the order in which the service lists them; where it puts Restore is not known. */
 export const builtInRoles: readonly BuiltInRole[] = [
   role(
-    'a290e904-7015-4bba-90c8-60543313cdb4',
-    'Managed HSM Administrator',
-    'roleAssignments/delete/action',
-    'roleAssignments/read/action',
-    'roleAssignments/write/action',
-    'roleDefinitions/read/action',
-    'roleDefinitions/write/action',
-    'roleDefinitions/delete/action',
-    'securitydomain/download/action',
-    'securitydomain/download/read',
-    'securitydomain/upload/action',
-    'securitydomain/upload/read',
-    'securitydomain/transferkey/read',
+    '7b127d3c-77bd-4e3e-bbe0-dbb8971fa7f8',
+    'Managed HSM Backup',
     'backup/start/action',
-    'restore/start/action',
     'backup/status/action',
-    'restore/status/action',
-    'settings/read/action',
-    'settings/write/action',
+    'keys/backup/action',
   ),
   role(
-    '515eb02d-2335-4d2d-92f2-b1cbdf9c3778',
-    'Managed HSM Crypto Officer',
-    'roleAssignments/delete/action',
+    '6efe6056-5259-49d2-8b3d-d3d73544b20b',
+    'Managed HSM Restore',
+    'keys/restore/action',
+    'restore/start/action',
+    'restore/status/action',
+  ),
+  role(
+    '33413926-3206-4cdd-b39a-83574fe37a17',
+    'Managed HSM Crypto Service Encryption User',
+    'keys/read/action',
+    'keys/wrap/action',
+    'keys/unwrap/action',
+  ),
+  role(
+    '21dbd100-6940-42c2-9190-5d6cb909625c',
+    'Managed HSM Crypto Service Release User',
+    'keys/release/action',
+  ),
+  role(
+    '2c18b078-7c48-4d3a-af88-5a3a1b3f82b3',
+    'Managed HSM Crypto Auditor',
     'roleAssignments/read/action',
-    'roleAssignments/write/action',
+    'roleDefinitions/read/action',
+    'keys/read/action',
+    'keys/deletedKeys/read/action',
+  ),
+  role(
+    '4bd23610-cdcf-4971-bdee-bdc562cc28e4',
+    'Managed HSM Policy Administrator',
     'roleDefinitions/read/action',
     'roleDefinitions/write/action',
     'roleDefinitions/delete/action',
-    'keys/deletedKeys/read/action',
-    'keys/deletedKeys/delete',
-    'keys/deletedKeys/recover/action',
-    'keys/export/action',
+    'roleAssignments/read/action',
+    'roleAssignments/write/action',
+    'roleAssignments/delete/action',
   ),
   role(
     '21dbd100-6940-42c2-9190-5d6cb909625b',
@@ -123,47 +142,38 @@ export const builtInRoles: readonly BuiltInRole[] = [
     'rng/action',
   ),
   role(
-    '4bd23610-cdcf-4971-bdee-bdc562cc28e4',
-    'Managed HSM Policy Administrator',
+    '515eb02d-2335-4d2d-92f2-b1cbdf9c3778',
+    'Managed HSM Crypto Officer',
+    'roleAssignments/delete/action',
+    'roleAssignments/read/action',
+    'roleAssignments/write/action',
     'roleDefinitions/read/action',
     'roleDefinitions/write/action',
     'roleDefinitions/delete/action',
+    'keys/deletedKeys/read/action',
+    'keys/deletedKeys/delete',
+    'keys/deletedKeys/recover/action',
+    'keys/export/action',
+  ),
+  role(
+    'a290e904-7015-4bba-90c8-60543313cdb4',
+    'Managed HSM Administrator',
+    'roleAssignments/delete/action',
     'roleAssignments/read/action',
     'roleAssignments/write/action',
-    'roleAssignments/delete/action',
-  ),
-  role(
-    '2c18b078-7c48-4d3a-af88-5a3a1b3f82b3',
-    'Managed HSM Crypto Auditor',
-    'roleAssignments/read/action',
     'roleDefinitions/read/action',
-    'keys/read/action',
-    'keys/deletedKeys/read/action',
-  ),
-  role(
-    '33413926-3206-4cdd-b39a-83574fe37a17',
-    'Managed HSM Crypto Service Encryption User',
-    'keys/read/action',
-    'keys/wrap/action',
-    'keys/unwrap/action',
-  ),
-  role(
-    '21dbd100-6940-42c2-9190-5d6cb909625c',
-    'Managed HSM Crypto Service Release User',
-    'keys/release/action',
-  ),
-  role(
-    '7b127d3c-77bd-4e3e-bbe0-dbb8971fa7f8',
-    'Managed HSM Backup',
+    'roleDefinitions/write/action',
+    'roleDefinitions/delete/action',
+    'securitydomain/download/action',
+    'securitydomain/download/read',
+    'securitydomain/upload/action',
+    'securitydomain/upload/read',
+    'securitydomain/transferkey/read',
     'backup/start/action',
-    'backup/status/action',
-    'keys/backup/action',
-  ),
-  role(
-    '6efe6056-5259-49d2-8b3d-d3d73544b20b',
-    'Managed HSM Restore',
-    'keys/restore/action',
     'restore/start/action',
+    'backup/status/action',
     'restore/status/action',
+    'settings/read/action',
+    'settings/write/action',
   ),
 ];
