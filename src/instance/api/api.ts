@@ -54,8 +54,8 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names } = exchange;
-    const { route, name, version, query } = findRoute(exchange.method, request.url);
-    const call: Call = { hsm, caller, base: names.base, name, version, query };
+    const { route, name, version, role, query } = findRoute(exchange.method, request.url);
+    const call: Call = { hsm, caller, base: names.base, name, version, role, query };
     if (route.body === undefined) {
       ask({ exchange, route, call, body: undefined });
       return;

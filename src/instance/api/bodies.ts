@@ -90,6 +90,26 @@ export const cipherBody = z.object({
 });
 export const randomBody = z.object({ count: z.int() });
 
+const actions = optional(z.array(z.string().max(256)).max(100));
+
+export const definitionBody = z.object({
+  properties: z.object({
+    roleName: optional(z.string().max(512)),
+    description: optional(z.string().max(2048)),
+    type: optional(z.string()),
+    permissions: optional(
+      z
+        .array(z.object({ actions, notActions: actions, dataActions: actions, notDataActions: actions }))
+        .max(20),
+    ),
+    assignableScopes: optional(z.array(z.string()).max(20)),
+  }),
+});
+
+export const assignmentBody = z.object({
+  properties: z.object({ roleDefinitionId: z.string(), principalId: z.string() }),
+});
+
 export type AttributesBody = z.infer<typeof attributes>;
 export type CreateBody = z.infer<typeof createBody>;
 export type ImportBody = z.infer<typeof importBody>;
@@ -98,6 +118,8 @@ export type SignBody = z.infer<typeof signBody>;
 export type VerifyBody = z.infer<typeof verifyBody>;
 export type CipherBody = z.infer<typeof cipherBody>;
 export type RandomBody = z.infer<typeof randomBody>;
+export type DefinitionBody = z.infer<typeof definitionBody>;
+export type AssignmentBody = z.infer<typeof assignmentBody>;
 
 /** Reads a body; the words of a refusal name the member and never repeat its value. */
 export function readBody<T>(shape: z.ZodType<T>, body: unknown): T {

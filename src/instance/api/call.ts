@@ -11,6 +11,8 @@ export interface Call {
   /** Name of the key; empty where the route has none. */
   readonly name: string;
   readonly version: string | undefined;
+  /** Name of the role definition or assignment, in lower case; empty where the route has none. */
+  readonly role: string;
   readonly query: Query;
 }
 

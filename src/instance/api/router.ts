@@ -9,6 +9,7 @@ export interface Match {
   readonly route: Route;
   readonly name: string;
   readonly version: string | undefined;
+  readonly role: string;
   readonly query: Query;
 }
 
@@ -80,7 +81,8 @@ function search(method: string, url: string): Match {
       if (query.skipToken === undefined || query.apiVersion !== undefined) {
         checkVersion(query.apiVersion, route.since, names.at(-1) ?? '');
       }
-      return { route, name, version: segments[names.indexOf('{version}')], query };
+      const version = segments[names.indexOf('{version}')];
+      return { route, name, version, role: folded[names.indexOf('{role}')] ?? '', query };
     }
   }
   const last = folded.at(-1) ?? '';

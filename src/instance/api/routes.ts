@@ -5,13 +5,14 @@ import * as bodies from './bodies.js';
 import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
 import * as keys from './keys.js';
+import * as roles from './roles.js';
 import type { ApiVersion } from './versions.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface Route {
   readonly method: Method;
-  /** Fixed segments in lower case; `{name}`, and `{version}` which may be left out. */
+  /** Fixed segments in lower case; `{name}` of a key, `{version}` which may be left out, `{role}`. */
   readonly path: string;
   /** Without the prefix `Microsoft.KeyVault/managedHsm/`; asserted by the verb, named here for readers and tests. */
   readonly action: string;
@@ -20,7 +21,7 @@ export interface Route {
   readonly since: ApiVersion;
   /** Absent: a body is neither needed nor read. */
   readonly body?: z.ZodType;
-  readonly status: 200 | 204;
+  readonly status: 200 | 201 | 204;
   readonly run: (call: Call, body: unknown) => Answer;
 }
 
@@ -33,7 +34,12 @@ function bare(head: Head, run: (call: Call) => Answer, status: 200 | 204 = 200):
 }
 
 /** A route whose body is read by a schema before its handler sees it. */
-function withBody<T>(head: Head, body: z.ZodType<T>, run: (call: Call, body: T) => Answer): Route {
+function withBody<T>(
+  head: Head,
+  body: z.ZodType<T>,
+  run: (call: Call, body: T) => Answer,
+  status: 200 | 201 = 200,
+): Route {
   const [method, path, action, scope, since] = head;
   return {
     method,
@@ -41,13 +47,46 @@ function withBody<T>(head: Head, body: z.ZodType<T>, run: (call: Call, body: T) 
     action,
     scope,
     since,
-    status: 200,
+    status,
     body,
     run: (call, raw) => run(call, bodies.readBody(body, raw)),
   };
 }
 
 const operation = (name: string) => `keys/{name}/{version}/${name}`;
+
+const AUTHORIZATION = 'providers/microsoft.authorization';
+const DEFINITIONS = 'roleDefinitions';
+const ASSIGNMENTS = 'roleAssignments';
+
+/** Role routes at one scope, which is the path before `providers`. */
+function roleRoutes(prefix: string, scope: Route['scope'], scopeOf: roles.ScopeOf): Route[] {
+  const definitions = `${prefix}${AUTHORIZATION}/roledefinitions`;
+  const assignments = `${prefix}${AUTHORIZATION}/roleassignments`;
+  const since = '7.2-preview';
+  return [
+    bare(['GET', definitions, `${DEFINITIONS}/read/action`, scope, since], roles.listDefinitions(scopeOf)),
+    bare(
+      ['GET', `${definitions}/{role}`, `${DEFINITIONS}/read/action`, scope, since],
+      roles.getDefinition(scopeOf),
+    ),
+    bare(['GET', assignments, `${ASSIGNMENTS}/read/action`, scope, since], roles.listAssignments(scopeOf)),
+    bare(
+      ['GET', `${assignments}/{role}`, `${ASSIGNMENTS}/read/action`, scope, since],
+      roles.getAssignment(scopeOf),
+    ),
+    withBody(
+      ['PUT', `${assignments}/{role}`, `${ASSIGNMENTS}/write/action`, scope, since],
+      bodies.assignmentBody,
+      roles.createAssignment(scopeOf),
+      201,
+    ),
+    bare(
+      ['DELETE', `${assignments}/{role}`, `${ASSIGNMENTS}/delete/action`, scope, since],
+      roles.deleteAssignment(scopeOf),
+    ),
+  ];
+}
 
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
@@ -88,4 +127,18 @@ export const routes: readonly Route[] = [
     crypto.unwrap,
   ),
   withBody(['POST', 'rng', 'rng/action', '/', '7.3-preview'], bodies.randomBody, crypto.randomBytes),
+  ...roleRoutes('', '/', () => '/'),
+  ...roleRoutes('keys/', '/keys', () => '/keys'),
+  ...roleRoutes('keys/{name}/', 'key', (name) => `/keys/${name}`),
+  // Definitions are made for the whole HSM and nowhere else.
+  withBody(
+    ['PUT', `${AUTHORIZATION}/roledefinitions/{role}`, `${DEFINITIONS}/write/action`, '/', '7.2-preview'],
+    bodies.definitionBody,
+    roles.putDefinition,
+    201,
+  ),
+  bare(
+    ['DELETE', `${AUTHORIZATION}/roledefinitions/{role}`, `${DEFINITIONS}/delete/action`, '/', '7.2-preview'],
+    roles.deleteDefinition,
+  ),
 ];

@@ -7,6 +7,7 @@ export interface Query {
   readonly apiVersion?: string;
   readonly maxResults?: string;
   readonly skipToken?: string;
+  readonly filter?: string;
 }
 
 export interface Target {
@@ -55,6 +56,7 @@ function parseQuery(text: string): Query {
     if (name === 'api-version') query.apiVersion ??= value;
     else if (name === 'maxresults') query.maxResults ??= value;
     else if (name === '$skiptoken') query.skipToken ??= value;
+    else if (name === '$filter') query.filter ??= value;
   }
   return query;
 }

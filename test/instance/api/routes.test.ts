@@ -1,9 +1,11 @@
 // The table of routes: every route needs a role, and the table tells the truth about which.
 import { routes, type Route } from '../../../src/instance/api/routes.js';
 import { apiVersions } from '../../../src/instance/api/versions.js';
-import { dataActions } from '../../../src/instance/model/rbac/built-in-roles.js';
+import { builtInRoles, dataActions } from '../../../src/instance/model/rbac/built-in-roles.js';
 import { OPERATOR, STRANGER } from '../hsm/fake-hsm.js';
 import { Served, tokenFor } from './served.js';
+
+const CRYPTO_AUDITOR = builtInRoles.find(({ roleName }) => roleName.endsWith('Auditor'))?.id ?? '';
 
 let served: Served;
 let stranger: string;
@@ -14,10 +16,15 @@ beforeAll(async () => {
 afterAll(() => served.stop());
 
 const VERSION = '0'.repeat(32);
+const GUID = '44444444-4444-4444-8444-444444444444';
+const ROLE = `Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/${CRYPTO_AUDITOR}`;
 
 /** A body that the route's schema takes. */
 function bodyOf({ body, path }: Route): unknown {
   if (body === undefined) return undefined;
+  if (path.includes('roleassignments'))
+    return { properties: { roleDefinitionId: ROLE, principalId: STRANGER } };
+  if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
   if (path.endsWith('create')) return { kty: 'EC' };
   if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
   if (path === 'rng') return { count: 1 };
@@ -26,7 +33,7 @@ function bodyOf({ body, path }: Route): unknown {
 }
 
 function paths({ path }: Route): string[] {
-  const named = `/${path.replace('{name}', 'k')}`;
+  const named = `/${path.replace('{name}', 'k').replace('{role}', GUID)}`;
   const [before, after] = named.split('/{version}');
   if (after === undefined) return [named];
   return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];
@@ -39,26 +46,47 @@ it('no route is listed twice', () => {
 });
 
 it('the routes are these and no others', () => {
-  expect(table.map(([title, { action, scope }]) => `${title} needs ${action} at ${scope}`).sort()).toEqual([
-    'DELETE /deletedkeys/{name} needs keys/deletedKeys/delete at key',
-    'DELETE /keys/{name} needs keys/delete at key',
-    'GET /deletedkeys needs keys/deletedKeys/read/action at /keys',
-    'GET /deletedkeys/{name} needs keys/deletedKeys/read/action at key',
-    'GET /keys needs keys/read/action at /keys',
-    'GET /keys/{name}/versions needs keys/read/action at key',
-    'GET /keys/{name}/{version} needs keys/read/action at key',
-    'PATCH /keys/{name}/{version} needs keys/write/action at key',
-    'POST /deletedkeys/{name}/recover needs keys/deletedKeys/recover/action at key',
-    'POST /keys/{name}/create needs keys/create at key',
-    'POST /keys/{name}/{version}/decrypt needs keys/decrypt/action at key',
-    'POST /keys/{name}/{version}/encrypt needs keys/encrypt/action at key',
-    'POST /keys/{name}/{version}/sign needs keys/sign/action at key',
-    'POST /keys/{name}/{version}/unwrapkey needs keys/unwrap/action at key',
-    'POST /keys/{name}/{version}/verify needs keys/verify/action at key',
-    'POST /keys/{name}/{version}/wrapkey needs keys/wrap/action at key',
-    'POST /rng needs rng/action at /',
-    'PUT /keys/{name} needs keys/import/action at key',
-  ]);
+  expect(table.map(([title, { action, scope }]) => `${title} needs ${action} at ${scope}`).sort()).toEqual(
+    [
+      'DELETE /deletedkeys/{name} needs keys/deletedKeys/delete at key',
+      'DELETE /keys/{name} needs keys/delete at key',
+      'GET /deletedkeys needs keys/deletedKeys/read/action at /keys',
+      'GET /deletedkeys/{name} needs keys/deletedKeys/read/action at key',
+      'GET /keys needs keys/read/action at /keys',
+      'GET /keys/{name}/versions needs keys/read/action at key',
+      'GET /keys/{name}/{version} needs keys/read/action at key',
+      'PATCH /keys/{name}/{version} needs keys/write/action at key',
+      'POST /deletedkeys/{name}/recover needs keys/deletedKeys/recover/action at key',
+      'POST /keys/{name}/create needs keys/create at key',
+      'POST /keys/{name}/{version}/decrypt needs keys/decrypt/action at key',
+      'POST /keys/{name}/{version}/encrypt needs keys/encrypt/action at key',
+      'POST /keys/{name}/{version}/sign needs keys/sign/action at key',
+      'POST /keys/{name}/{version}/unwrapkey needs keys/unwrap/action at key',
+      'POST /keys/{name}/{version}/verify needs keys/verify/action at key',
+      'POST /keys/{name}/{version}/wrapkey needs keys/wrap/action at key',
+      'POST /rng needs rng/action at /',
+      'PUT /keys/{name} needs keys/import/action at key',
+      ...(
+        [
+          ['', '/'],
+          ['keys/', '/keys'],
+          ['keys/{name}/', 'key'],
+        ] as const
+      ).flatMap(([prefix, scope]) => {
+        const path = `/${prefix}providers/microsoft.authorization`;
+        return [
+          `GET ${path}/roledefinitions needs roleDefinitions/read/action at ${scope}`,
+          `GET ${path}/roledefinitions/{role} needs roleDefinitions/read/action at ${scope}`,
+          `GET ${path}/roleassignments needs roleAssignments/read/action at ${scope}`,
+          `GET ${path}/roleassignments/{role} needs roleAssignments/read/action at ${scope}`,
+          `PUT ${path}/roleassignments/{role} needs roleAssignments/write/action at ${scope}`,
+          `DELETE ${path}/roleassignments/{role} needs roleAssignments/delete/action at ${scope}`,
+        ];
+      }),
+      'PUT /providers/microsoft.authorization/roledefinitions/{role} needs roleDefinitions/write/action at /',
+      'DELETE /providers/microsoft.authorization/roledefinitions/{role} needs roleDefinitions/delete/action at /',
+    ].sort(),
+  );
 });
 
 describe.each(table)('%s', (_, route) => {
@@ -94,7 +122,10 @@ describe.each(table)('%s', (_, route) => {
     expect(status).not.toBe(403);
     const waited = own.hsm.waitedFor[0] ?? [];
     expect(waited).toEqual(expect.arrayContaining(['pool', 'definitions', `principal:${STRANGER}`]));
-    if (route.scope !== '/') expect(waited).toContain(route.scope === 'key' ? 'key:k' : 'keys');
+    if (route.path.includes('roleassignments')) expect(waited).toContain('assignments');
+    else if (route.scope !== '/' && !route.path.includes('roledefinitions')) {
+      expect(waited).toContain(route.scope === 'key' ? 'key:k' : 'keys');
+    }
     await own.stop();
   });
 
