@@ -28,16 +28,21 @@ export function wipe(...secrets: (Uint8Array | undefined)[]): void {
   for (const secret of secrets) secret?.fill(0);
 }
 
-/** Big-endian unsigned integer without leading zero octets, at least one octet (RFC 7518 section 2). */
+/** Big-endian unsigned integer without leading zero octets, at least one octet (RFC 7518 section 2); a copy. */
 export function trimInteger(bytes: Uint8Array): Buffer {
-  let start = 0;
-  while (start < bytes.length - 1 && bytes[start] === 0) start += 1;
-  return Buffer.from(bytes.subarray(start));
+  return Buffer.from(significant(bytes));
 }
 
-/** The same integer left-padded with zero octets to `length`; undefined if it does not fit. */
+/** The same integer left-padded with zero octets to `length`, a copy; undefined if it does not fit. */
 export function padInteger(bytes: Uint8Array, length: number): Buffer | undefined {
-  const bare = trimInteger(bytes);
+  const bare = significant(bytes);
   if (bare.length > length) return bare.length === 1 && bare[0] === 0 ? Buffer.alloc(length) : undefined;
   return Buffer.concat([Buffer.alloc(length - bare.length), bare]);
+}
+
+// In place: a copy of a secret would have to be wiped.
+function significant(bytes: Uint8Array): Uint8Array {
+  let start = 0;
+  while (start < bytes.length - 1 && bytes[start] === 0) start += 1;
+  return bytes.subarray(start);
 }

@@ -1,8 +1,8 @@
 // Import a key that the client brings in clear. The bytes pass through this process by the nature of the call and are
 // wiped as soon as the slot has taken them.
 import type { KeyMaterial, KeyType } from '../../values/key-spec.js';
-import { wipe } from '../../values/bytes.js';
 import type { Caller } from '../model/rbac/records.js';
+import { wipeMaterial } from '../partition/key-material.js';
 import { addVersion } from './add-version.js';
 import type { Hsm } from './hsm.js';
 import type { KeyView } from './key-view.js';
@@ -29,19 +29,5 @@ export async function importKey(hsm: Hsm, caller: Caller, wish: ImportKey): Prom
     );
   } finally {
     wipeMaterial(material);
-  }
-}
-
-function wipeMaterial(material: KeyMaterial): void {
-  switch (material.kty) {
-    case 'RSA':
-      wipe(material.d, material.p, material.q, material.dp, material.dq, material.qi);
-      break;
-    case 'EC':
-      wipe(material.d);
-      break;
-    case 'oct':
-      wipe(material.k);
-      break;
   }
 }

@@ -2,7 +2,7 @@
 // leaks, only at use. Knows no slot.
 import { checkPrime, createECDH } from 'node:crypto';
 import { promisify } from 'node:util';
-import { equalBytes, padInteger, trimInteger } from '../../values/bytes.js';
+import { equalBytes, padInteger, trimInteger, wipe } from '../../values/bytes.js';
 import { coordinateLength, type Curve, type KeyMaterial, type KeySpec } from '../../values/key-spec.js';
 import { SlotError } from './slot-error.js';
 
@@ -21,7 +21,7 @@ type RsaMaterial = Extract<KeyMaterial, { kty: 'RSA' }>;
 type EcMaterial = Extract<KeyMaterial, { kty: 'EC' }>;
 
 /**
- * The specification of the key, with integers brought to their canonical length.
+ * The specification of the key, with integers brought to their canonical length: copies, for the caller to wipe.
  * @throws SlotError `BadKeyMaterial`, saying which rule is broken.
  */
 export async function examine(material: KeyMaterial): Promise<{ spec: KeySpec; material: KeyMaterial }> {
@@ -61,7 +61,12 @@ async function examineRsa(material: RsaMaterial): Promise<{ spec: KeySpec; mater
   const exponent = trimmed.e.length <= 4 ? Number(toInteger(trimmed.e)) : 0;
   if (exponent < 3 || exponent % 2 === 0)
     throw bad('an RSA public exponent that is even, below 3 or above 32 bits');
-  await checkRsa(trimmed, exponent);
+  try {
+    await checkRsa(trimmed, exponent);
+  } catch (error) {
+    wipeMaterial(trimmed);
+    throw error;
+  }
   return { spec: { kty: 'RSA-HSM', size, exponent }, material: trimmed };
 }
 
@@ -86,7 +91,9 @@ async function checkRsa(material: RsaMaterial, exponent: number): Promise<void> 
     qi < p &&
     (qi * q) % p === 1n;
   if (!consistent) throw bad('RSA private parameters that do not belong together');
-  const prime = await Promise.all([isPrime(Buffer.from(material.p)), isPrime(Buffer.from(material.q))]);
+  const factors = [Buffer.from(material.p), Buffer.from(material.q)];
+  const prime = await Promise.all(factors.map((factor) => isPrime(factor)));
+  wipe(...factors);
   if (prime.includes(false)) throw bad('an RSA factor that is not prime');
 }
 
@@ -108,8 +115,24 @@ function examineEc(material: EcMaterial): { spec: KeySpec; material: KeyMaterial
   return { spec: { kty: 'EC-HSM', curve }, material: { kty: 'EC', curve, x, y, d } };
 }
 
-function toInteger(bytes: Uint8Array): bigint {
-  return BigInt(`0x${Buffer.from(bytes).toString('hex') || '0'}`);
+// What is left of it, the text and the number, nobody can wipe.
+function toInteger({ buffer, byteOffset, byteLength }: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(buffer, byteOffset, byteLength).toString('hex') || '0'}`);
+}
+
+/** Overwrites what is secret in it. */
+export function wipeMaterial(material: KeyMaterial): void {
+  switch (material.kty) {
+    case 'RSA':
+      wipe(material.d, material.p, material.q, material.dp, material.dq, material.qi);
+      break;
+    case 'EC':
+      wipe(material.d);
+      break;
+    case 'oct':
+      wipe(material.k);
+      break;
+  }
 }
 
 function bad(what: string): SlotError {

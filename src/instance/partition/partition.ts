@@ -16,7 +16,7 @@ import type { Mechanism } from '../pkcs11/mechanism.js';
 import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
-import { examine } from './key-material.js';
+import { examine, wipeMaterial } from './key-material.js';
 import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
 import { probe, signing, type Capabilities } from './mechanisms.js';
 import type { Worker } from './sessions.js';
@@ -126,17 +126,21 @@ export class Partition {
    */
   async importKey(id: string, given: KeyMaterial): Promise<SealedKey> {
     const { spec, material } = await examine(given);
-    return this.#work(async (slot, worker) => {
-      const handle = await worker.owner.createObject({
-        ...customerKeyOf(spec),
-        ...materialTemplate(material),
+    try {
+      return await this.#work(async (slot, worker) => {
+        const handle = await worker.owner.createObject({
+          ...customerKeyOf(spec),
+          ...materialTemplate(material),
+        });
+        try {
+          return await this.#seal(slot, worker, id, spec, handle, publicOf(material));
+        } finally {
+          slot.destroy(handle);
+        }
       });
-      try {
-        return await this.#seal(slot, worker, id, spec, handle, publicOf(material));
-      } finally {
-        slot.destroy(handle);
-      }
-    });
+    } finally {
+      if (material !== given) wipeMaterial(material);
+    }
   }
 
   /**
