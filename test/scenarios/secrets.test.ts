@@ -144,6 +144,15 @@ describe('known keys, imported through instance 0 and used on all three', () => 
     expect(findInMemory(pool.up.pid, imported.secrets)).toEqual([]);
   });
 
+  // Stronger than what passes between them: the others open the keys in their slots, which lie in their memory as
+  // SoftHSM is a library, but nothing of ours there ever wrote them down.
+  test('the instances that did not receive them hold no text of them', () => {
+    for (const pid of pool.instancePids.slice(1)) {
+      const found = findInMemory(pid, imported.secrets);
+      expect(found.filter((form) => !/ (raw|reversed)$/.test(form))).toEqual([]);
+    }
+  });
+
   test('what passes between the instances, before TLS, does not hold them', () => {
     const recordings = [0, 1, 2].map((id) => readFileSync(join(pool.home, `recording-${id}`)));
     const needles = imported.secrets.flatMap(formsOf);
