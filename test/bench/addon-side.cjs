@@ -139,9 +139,22 @@ const sides = {
       { token: false, private: false, modulusBits: 2048, publicExponent: Buffer.of(1, 0, 1) },
       { ...forPrivate, sign: true },
     );
+    const aes = session.generateKey(graphene.KeyGenMechanism.AES, { ...forPrivate, valueLen: 32, encrypt: true });
+    const hmac = session
+      .create({
+        ...forPrivate,
+        class: graphene.ObjectClass.SECRET_KEY,
+        keyType: graphene.KeyType.GENERIC_SECRET,
+        value: Buffer.alloc(32, 9),
+        sign: true,
+      })
+      .toType();
+    const gcm = { name: 'AES_GCM', params: new graphene.AesGcm240Params(Buffer.alloc(12, 1), undefined, 128) };
     return {
       es256: { sync: () => session.createSign('ECDSA', ec.privateKey).once(digest) },
       rs256: { sync: () => session.createSign('SHA256_RSA_PKCS', rsa.privateKey).once(digest) },
+      a256gcm: { sync: () => session.createCipher(gcm, aes).once(block, Buffer.alloc(64)) },
+      hs256: { sync: () => session.createSign('SHA256_HMAC', hmac).once(block) },
     };
   },
 };
