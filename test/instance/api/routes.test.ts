@@ -1,11 +1,10 @@
 // The table of routes: every route needs a role, and the table tells the truth about which.
 import { routes, type Route } from '../../../src/instance/api/routes.js';
 import { apiVersions } from '../../../src/instance/api/versions.js';
-import { builtInRoles, dataActions } from '../../../src/instance/model/rbac/built-in-roles.js';
+import { dataActions } from '../../../src/instance/model/rbac/built-in-roles.js';
 import { OPERATOR, STRANGER } from '../hsm/fake-hsm.js';
+import { bodyOf, pathsOf } from './samples.js';
 import { Served, tokenFor } from './served.js';
-
-const CRYPTO_AUDITOR = builtInRoles.find(({ roleName }) => roleName.endsWith('Auditor'))?.id ?? '';
 
 let served: Served;
 let stranger: string;
@@ -14,30 +13,6 @@ beforeAll(async () => {
   stranger = await tokenFor(served.hsm, { oid: STRANGER, groups: [STRANGER] });
 });
 afterAll(() => served.stop());
-
-const VERSION = '0'.repeat(32);
-const GUID = '44444444-4444-4444-8444-444444444444';
-const ROLE = `Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/${CRYPTO_AUDITOR}`;
-
-/** A body that the route's schema takes. */
-function bodyOf({ body, path }: Route): unknown {
-  if (body === undefined) return undefined;
-  if (path.includes('roleassignments'))
-    return { properties: { roleDefinitionId: ROLE, principalId: STRANGER } };
-  if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
-  if (path.endsWith('create')) return { kty: 'EC' };
-  if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
-  if (path === 'rng') return { count: 1 };
-  if (path === 'keys/{name}/{version}') return {};
-  return { alg: 'ES256', value: 'AAAA', digest: 'AAAA' };
-}
-
-function paths({ path }: Route): string[] {
-  const named = `/${path.replace('{name}', 'k').replace('{role}', GUID)}`;
-  const [before, after] = named.split('/{version}');
-  if (after === undefined) return [named];
-  return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];
-}
 
 const table: [string, Route][] = routes.map((route) => [`${route.method} /${route.path}`, route]);
 
@@ -98,7 +73,7 @@ describe.each(table)('%s', (_, route) => {
 
   it('denies who holds no role, by exactly that action and scope', async () => {
     const scope = route.scope === 'key' ? '/keys/k' : route.scope;
-    for (const path of paths(route)) {
+    for (const path of pathsOf(route)) {
       const before = served.hsm.submitted.length;
       const answer = await served.ask(route.method, path, { token: stranger, body: bodyOf(route) });
       expect(answer.status).toBe(403);
@@ -117,7 +92,7 @@ describe.each(table)('%s', (_, route) => {
       own.hsm.undecided = undefined;
       own.hsm.promote(STRANGER);
     });
-    const path = paths(route)[0] ?? '';
+    const path = pathsOf(route)[0] ?? '';
     const { status } = await own.ask(route.method, path, { token, body: bodyOf(route) });
     expect(status).not.toBe(403);
     const waited = own.hsm.waitedFor[0] ?? [];
@@ -130,7 +105,7 @@ describe.each(table)('%s', (_, route) => {
   });
 
   it('needs a token', async () => {
-    for (const path of paths(route)) {
+    for (const path of pathsOf(route)) {
       expect((await served.ask(route.method, path, { token: null, body: bodyOf(route) })).status).toBe(401);
     }
   });

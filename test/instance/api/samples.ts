@@ -1,0 +1,35 @@
+// A request for any route of the table, good enough to reach its verb.
+import type { Route } from '../../../src/instance/api/routes.js';
+import { STRANGER } from '../hsm/fake-hsm.js';
+
+const VERSION = '0'.repeat(32);
+export const GUID = '44444444-4444-4444-8444-444444444444';
+
+/** Id of a role definition, as the service writes it. */
+export function definitionId(guid: string): string {
+  return `Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/${guid}`;
+}
+
+const CRYPTO_AUDITOR = '2c18b078-7c48-4d3a-af88-5a3a1b3f82b3';
+
+/** A body that the route's schema takes. */
+export function bodyOf({ body, path }: Route): unknown {
+  if (body === undefined) return undefined;
+  if (path.includes('roleassignments')) {
+    return { properties: { roleDefinitionId: definitionId(CRYPTO_AUDITOR), principalId: STRANGER } };
+  }
+  if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
+  if (path.endsWith('create')) return { kty: 'EC' };
+  if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
+  if (path === 'rng') return { count: 1 };
+  if (path === 'keys/{name}/{version}') return {};
+  return { alg: 'ES256', value: 'AAAA', digest: 'AAAA' };
+}
+
+/** The paths that lead to the route, with a version, without, and with an empty one. */
+export function pathsOf({ path }: Route): string[] {
+  const named = `/${path.replace('{name}', 'k').replace('{role}', GUID)}`;
+  const [before, after] = named.split('/{version}');
+  if (after === undefined) return [named];
+  return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];
+}
