@@ -30,8 +30,13 @@ export class Provision {
   async found(domain: string): Promise<void> {
     const copy = await this.#directory.blank();
     const pins = await this.#directory.pins();
-    await this.#oneTask(copy, { kind: 'found', module: this.#module, pins });
-    await this.#complete(copy, domain);
+    try {
+      await this.#oneTask(copy, { kind: 'found', module: this.#module, pins });
+      await this.#complete(copy, domain);
+    } catch (error) {
+      await copy.remove();
+      throw error;
+    }
   }
 
   /** Makes a token that waits for the data-wrapping key of an existing domain. */

@@ -68,6 +68,11 @@ export const storeKey = {
   sign: true,
   verify: false,
   derive: false,
+  // SoftHSM's defaults would allow the first two.
+  encrypt: false,
+  decrypt: false,
+  wrap: false,
+  unwrap: false,
 } as const satisfies Template;
 
 /** The exchange key pair of a joiner: ephemeral, made and used in the security officer's session. */
