@@ -80,7 +80,8 @@ async function checkRsa(material: RsaMaterial, exponent: number): Promise<void> 
   ];
   const [dp, dq, qi] = [material.dp, material.dq, material.qi].map(toInteger) as [bigint, bigint, bigint];
   const e = BigInt(exponent);
-  if (p === q || p * q !== n) throw bad('p times q is not the RSA modulus');
+  // A factor of one would have no order to divide by.
+  if (p === 1n || q === 1n || p === q || p * q !== n) throw bad('p times q is not the RSA modulus');
   const [pOrder, qOrder] = [p - 1n, q - 1n];
   const consistent =
     (d * e) % pOrder === 1n &&

@@ -1,27 +1,15 @@
-// Token directories of their own, founded or to be joined, and partitions in processes of their own.
+// Several token directories in a test, founded or to be joined, and partitions in processes of their own.
 import { fork, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Partition, type PartitionOptions } from '../../../src/instance/partition/partition.js';
+import type { Partition } from '../../../src/instance/partition/partition.js';
 import { Provision } from '../../../src/instance/partition/provision.js';
 import { TokenDirectory } from '../../../src/instance/partition/token.js';
 import { newUuid } from '../../../src/values/ids.js';
-
-export const modulePath = findModule();
-
-function findModule(): string {
-  const candidates = [
-    process.env['TRIVET_PKCS11_MODULE'],
-    '/usr/lib/softhsm/libsofthsm2.so',
-    ...readdirSync('/usr/lib').map((name) => `/usr/lib/${name}/softhsm/libsofthsm2.so`),
-  ];
-  const found = candidates.find((path) => path !== undefined && existsSync(path));
-  if (found === undefined) throw new Error('no SoftHSM2 module found; set TRIVET_PKCS11_MODULE');
-  return found;
-}
+import { modulePath } from './place.js';
 
 const directories: string[] = [];
 
@@ -56,14 +44,6 @@ export async function foundedPlace(): Promise<Founded> {
   const domain = newUuid();
   await place.provision.found(domain);
   return { ...place, domain };
-}
-
-/** A partition in this process; there is one at a time. */
-export function openHere(
-  { tokens, domain }: Founded,
-  options: Omit<PartitionOptions, 'module'> = {},
-): Promise<Partition> {
-  return Partition.open(tokens, domain, { module: modulePath, ...options });
 }
 
 /** Every file below, by its path, with a hash of its content. */

@@ -12,10 +12,10 @@ import {
   filesIn,
   foundedPlace,
   makeDirectory,
-  modulePath,
   removeDirectories,
   type Founded,
 } from './places.js';
+import { modulePath } from './place.js';
 
 afterEach(removeDirectories);
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { chain } from '../../../src/instance/replication/entry.js';
 import type { Store } from '../../../src/instance/store/store.js';
 import { EMPTY_HEAD, type Head } from '../../../src/values/entry.js';
-import { makePlace, openStore, removePlaces, tables, type Note, type Notes } from './stores.js';
+import { entries, makePlace, openStore, put, removePlaces, tables, type Note, type Notes } from './stores.js';
 
 afterEach(removePlaces);
 
@@ -46,7 +46,8 @@ function rangeOf(model: Map<string, Note>, after: string, limit: number): [strin
 function compare(store: Store<Notes>, model: Model): void {
   for (const table of tables) {
     expect(store.state.count(table)).toBe(model[table].size);
-    expect(store.state.range(table, '', 100)).toEqual(rangeOf(model[table], '', 100));
+    for (const limit of [1, 3, 100])
+      expect(store.state.range(table, '', limit)).toEqual(rangeOf(model[table], '', limit));
     for (const id of ['a', 'B', 'key/10', 'never'])
       expect(store.state.get(table, id)).toEqual(model[table].get(id));
   }
@@ -114,3 +115,15 @@ test('committed state: reads, ranges and counts are those of a map, whatever is 
     { numRuns: 40 },
   );
 }, 120_000);
+
+test('committed state: what is committed while an earlier batch is being written is read until it is on the disk itself', async () => {
+  const store = await openStore(makePlace());
+  const [first, second] = entries(2);
+  if (!first || !second) throw new Error('two entries');
+  await store.append([first]);
+  const written = store.append([second]);
+  store.commit(1, [put('a', 'one')]);
+  await written;
+  expect(store.state.range('notes', '', 10)).toEqual([['a', { text: 'one' }]]);
+  await store.close();
+});
