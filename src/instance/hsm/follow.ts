@@ -218,8 +218,8 @@ export class Follower {
   }
 
   #persist(step: StepOf<'append' | 'prepare'>, proofs: Promise<void>[]): void {
-    const done = Promise.all([this.#store.append([step.entry]), ...proofs]);
-    this.#persisting = this.#persisting.then(() => done).then(step.persisted);
+    const parts = [this.#persisting, this.#store.append([step.entry]), ...proofs];
+    this.#persisting = Promise.all(parts).then(step.persisted);
     this.#persisting.catch(this.#fail);
   }
 
@@ -239,8 +239,7 @@ export class Follower {
     this.#lastIndex = index - 1;
     this.#lastTime = this.#tail.items.at(-1)?.entry.time ?? this.#lastTime;
     // Given to the store in the order of the steps: what is appended after this must not be cut by it.
-    const cut = this.#store.cut(index);
-    this.#persisting = this.#persisting.then(() => cut);
+    this.#persisting = Promise.all([this.#persisting, this.#store.cut(index)]).then(() => undefined);
     this.#persisting.catch(this.#fail);
   }
 

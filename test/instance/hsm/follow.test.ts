@@ -1,0 +1,589 @@
+// Following the log: members with real stores and slots that do as they are told, over links that can be held and cut.
+import { EventEmitter } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Follower } from '../../../src/instance/hsm/follow.js';
+import type { Committed } from '../../../src/instance/hsm/hsm.js';
+import { hashOfChanges } from '../../../src/instance/hsm/tail.js';
+import { judge } from '../../../src/instance/model/judge.js';
+import type { Mutation } from '../../../src/instance/model/mutation.js';
+import { Refusal } from '../../../src/instance/model/refusal.js';
+import { emptyState, Overlay, tableNames, type Tables } from '../../../src/instance/model/state.js';
+import type { Partition } from '../../../src/instance/partition/partition.js';
+import { chain } from '../../../src/instance/replication/entry.js';
+import type { Mesh } from '../../../src/instance/replication/mesh.js';
+import type { Message } from '../../../src/instance/replication/replica.js';
+import { Replication } from '../../../src/instance/replication/replication.js';
+import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
+import { Store } from '../../../src/instance/store/store.js';
+import { decode, encode } from '../../../src/values/cbor.js';
+import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
+import type { SealedKey } from '../../../src/values/key-spec.js';
+import { created, founded, NOW, plain } from '../model/fixtures.js';
+
+const directories: string[] = [];
+const members: Member[] = [];
+
+afterEach(async () => {
+  for (const member of members.splice(0)) await member.store.close();
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
+});
+
+/** Waits until it is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** Lets everything run that can. */
+async function idle(): Promise<void> {
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+// The place of the mesh: messages are encoded and arrive in order, in a later turn.
+class Wire extends EventEmitter {
+  readonly #others = new Map<number, Wire>();
+  readonly #held = new Map<number, Buffer[]>();
+  readonly #self: number;
+  /** What was sent to members that are not there. */
+  readonly sent: unknown[] = [];
+  readonly #byHand = new Set<number>();
+
+  constructor(self: number) {
+    super();
+    this.#self = self;
+  }
+
+  get asMesh(): Mesh {
+    return this as unknown as Mesh;
+  }
+
+  link(other: Wire): void {
+    this.#others.set(other.#self, other);
+    other.#others.set(this.#self, this);
+    this.emit('linked', other.#self);
+    other.emit('linked', this.#self);
+  }
+
+  cut(other: Wire): void {
+    this.#others.delete(other.#self);
+    other.#others.delete(this.#self);
+    if (this.#held.has(other.#self)) this.#held.set(other.#self, []);
+    this.emit('unlinked', other.#self);
+    other.emit('unlinked', this.#self);
+  }
+
+  /** Links with somebody whom the test plays. */
+  linkByHand(member: number): void {
+    this.#byHand.add(member);
+    this.emit('linked', member);
+  }
+
+  cutByHand(member: number): void {
+    this.#byHand.delete(member);
+    this.emit('unlinked', member);
+  }
+
+  /** Keeps what is sent to a member from now on. */
+  hold(member: number): void {
+    this.#held.set(member, []);
+  }
+
+  release(member: number): void {
+    const held = this.#held.get(member) ?? [];
+    this.#held.delete(member);
+    for (const bytes of held) this.#deliver(member, bytes);
+  }
+
+  send(member: number, message: unknown): boolean {
+    if (this.#byHand.has(member)) {
+      this.sent.push(decode(encode(message)));
+      return true;
+    }
+    if (!this.#others.has(member)) return false;
+    const bytes = encode(message);
+    const held = this.#held.get(member);
+    if (held) held.push(bytes);
+    else this.#deliver(member, bytes);
+    return true;
+  }
+
+  #deliver(member: number, bytes: Buffer): void {
+    const other = this.#others.get(member);
+    setImmediate(() => {
+      // Lost with its link.
+      if (other && this.#others.get(member) === other) other.emit('message', this.#self, decode(bytes));
+    });
+  }
+}
+
+/** A slot that opens every blob, unless it is told otherwise. */
+class Slot {
+  readonly proven: string[] = [];
+  readonly forgotten: string[] = [];
+  /** What becomes of a proof; by id of the key. */
+  readonly wishes = new Map<string, Promise<void>>();
+
+  async prove(key: SealedKey): Promise<void> {
+    this.proven.push(key.id);
+    await this.wishes.get(key.id);
+  }
+
+  forget(id: string): void {
+    this.forgotten.push(id);
+  }
+}
+
+interface Member {
+  readonly self: number;
+  readonly path: string;
+  readonly wire: Wire;
+  readonly slot: Slot;
+  readonly store: Store<Tables>;
+  readonly replication: Replication;
+  readonly follower: Follower;
+  /** Why it has stopped. */
+  failure: Error | undefined;
+}
+
+function makePath(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'trivet-follow-'));
+  directories.push(directory);
+  return join(directory, 'state.sqlite');
+}
+
+async function startMember(self: number, path = makePath(), slot = new Slot()): Promise<Member> {
+  const store = await Store.open<Tables>(path, Buffer.alloc(32, 3), tableNames);
+  const wire = new Wire(self);
+  const replication = new Replication(wire.asMesh);
+  const partition = slot as unknown as Partition;
+  try {
+    const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
+    const member: Member = { self, path, wire, slot, store, replication, follower, failure: undefined };
+    members.push(member);
+    const answer = (from: number, question: unknown) =>
+      question === 'fail' ? Promise.reject(new Error('I will not')) : Promise.resolve({ from, question });
+    follower
+      .run(answer, () => undefined)
+      .catch((error: unknown) => (member.failure = error instanceof Error ? error : new Error('unknown')));
+    return member;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function linkAll(all: readonly Member[]): void {
+  for (const a of all) for (const b of all) if (a.self < b.self) a.wire.link(b.wire);
+}
+
+type Three = readonly [Member, Member, Member];
+
+/** Three members in sync, with a founded pool. */
+async function pool(): Promise<Three> {
+  const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
+  linkAll(all);
+  await until(() => all.every(({ replication }) => replication.inSync));
+  await all[0].follower.submit(founded());
+  await until(() => all.every(({ store }) => store.applied === 1));
+  return all;
+}
+
+/** What has become of a promise so far. */
+function watch<T>(promise: Promise<T>): { state: 'waiting' | 'resolved' | 'rejected'; error?: unknown } {
+  const seen: { state: 'waiting' | 'resolved' | 'rejected'; error?: unknown } = { state: 'waiting' };
+  promise.then(
+    () => (seen.state = 'resolved'),
+    (error: unknown) => Object.assign(seen, { state: 'rejected', error }),
+  );
+  return seen;
+}
+
+function refusedWith(code: string): object {
+  return { name: 'RefusedError', refusal: { code } };
+}
+
+describe('follow: mutations', () => {
+  test('from every member they become true on every member, each answered with its own outcome', async () => {
+    const all = await pool();
+    const committed = await Promise.all(
+      Array.from({ length: 30 }, (_, place) => {
+        const member = all[place % 3] ?? all[0];
+        return member.follower.submit(created(`key${place}`, 'v1'));
+      }),
+    );
+    await until(() => all.every(({ store }) => store.applied === 31));
+    expect(new Set(committed.map(({ index }) => index)).size).toBe(30);
+    committed.forEach(({ changes }, place) =>
+      expect(changes[0]).toMatchObject({ table: 'keys', id: `key${place}` }),
+    );
+    const states = all.map(({ follower }) =>
+      tableNames.map((table) => follower.state.range(table, '', 1000)),
+    );
+    expect(states[1]).toEqual(states[0]);
+    expect(states[2]).toEqual(states[0]);
+    expect(all[0].follower.state.count('keys')).toBe(30);
+  });
+
+  test('a blob is proven in every slot before it is true anywhere', async () => {
+    const all = await pool();
+    let allow: () => void = () => undefined;
+    all[2].slot.wishes.set('k/v1', new Promise((resolve) => (allow = resolve)));
+    const outcome = all[1].follower.submit(created('k', 'v1'));
+    const seen = watch(outcome);
+    await until(() => all.every(({ slot }) => slot.proven.includes('k/v1')));
+    await idle();
+    expect(seen.state).toBe('waiting');
+    for (const { follower } of all) expect(follower.state.get('keys', 'k')).toBeUndefined();
+    allow();
+    await outcome;
+    expect(all[1].follower.state.get('keys', 'k')).toBeDefined();
+  });
+
+  test('proofs that end in another order are told in the order of the log', async () => {
+    const all = await pool();
+    let allow: () => void = () => undefined;
+    all[1].slot.wishes.set('slow/v1', new Promise((resolve) => (allow = resolve)));
+    const slow = all[0].follower.submit(created('slow', 'v1'));
+    const quick = watch(all[0].follower.submit(created('quick', 'v1')));
+    await until(() => all[1].slot.proven.includes('quick/v1'));
+    await idle();
+    expect(quick.state).toBe('waiting');
+    allow();
+    await slow;
+    await until(() => quick.state === 'resolved');
+  });
+
+  test('a blob that the primary cannot open enters no log', async () => {
+    const all = await pool();
+    all[0].slot.wishes.set('k/v1', Promise.reject(new Error('no')));
+    await expect(all[1].follower.submit(created('k', 'v1'))).rejects.toMatchObject(
+      refusedWith('BlobUnreadable'),
+    );
+    expect(all.map(({ store, failure }) => [store.applied, failure])).toEqual(Array(3).fill([1, undefined]));
+    await all[1].follower.submit(created('k', 'v2'));
+  });
+
+  test('a backup that cannot open what the primary could stops', async () => {
+    const all = await pool();
+    all[2].slot.wishes.set('k/v1', Promise.reject(new Error('my slot is broken')));
+    const seen = watch(all[1].follower.submit(created('k', 'v1')));
+    await until(() => all[2].failure !== undefined);
+    expect(all[2].failure?.message).toBe('my slot is broken');
+    await idle();
+    expect(seen.state).toBe('waiting');
+    all[0].wire.cut(all[2].wire);
+    await until(() => seen.state === 'rejected');
+    expect(seen.error).toMatchObject({ name: 'Outage', code: 'OutcomeUnknown' });
+  });
+
+  test('a store that cannot be written stops its member', async () => {
+    const [primary] = await pool();
+    await primary.store
+      .append([chain(EMPTY_HEAD, { epoch: 1, time: 0, mutation: Buffer.of(1), changesHash: Buffer.of(1) })])
+      .catch(() => undefined);
+    const seen = watch(primary.follower.submit(created('k', 'v1')));
+    await until(() => primary.failure !== undefined);
+    expect(primary.failure?.message).toContain('the store cannot be written');
+    expect(seen.state).toBe('waiting');
+  });
+
+  test('a refusal is told after what it was judged against is true', async () => {
+    const all = await pool();
+    await all[0].follower.submit(created('k', 'v1'));
+    all[2].wire.hold(0);
+    const order: string[] = [];
+    const deleted = all[1].follower.submit(plain('KeyDeleted', 'k')).then(() => order.push('deleted'));
+    await until(() => !all[2].replication.decided);
+    const refused = all[1].follower.submit(plain('KeyDeleted', 'k')).catch((error: unknown) => {
+      order.push('refused');
+      return error;
+    });
+    await idle();
+    expect(order).toEqual([]);
+    all[2].wire.release(0);
+    await deleted;
+    expect(await refused).toMatchObject(refusedWith('KeyNotFound'));
+    expect(order).toEqual(['deleted', 'refused']);
+  });
+
+  test('time in the log never runs backwards', async () => {
+    const all = await pool();
+    const times = [NOW + 50, NOW + 10, NOW - 1000, NOW + 60];
+    const committed: Committed[] = [];
+    for (const [place, time] of times.entries())
+      committed.push(await all[2].follower.submit(created(`key${place}`, 'v1', { time })));
+    expect(committed.map(({ time }) => time)).toEqual([NOW + 50, NOW + 50, NOW + 50, NOW + 60]);
+    expect(all[2].follower.state.get('versions', 'key2/v1')?.attributes.created).toBe(NOW + 50);
+    // After a restart too.
+    await all[0].store.close();
+    members.splice(members.indexOf(all[0]), 1);
+    for (const other of [all[1], all[2]]) all[0].wire.cut(other.wire);
+    const again = await startMember(0, all[0].path);
+    again.wire.link(all[1].wire);
+    again.wire.link(all[2].wire);
+    await until(() => again.replication.inSync && again.replication.decided);
+    expect((await again.follower.submit(created('last', 'v1', { time: NOW }))).time).toBe(NOW + 60);
+  });
+
+  test('the same mutation is taken once, however often it is submitted', async () => {
+    const all = await pool();
+    const mutation = created('k', 'v1');
+    await all[1].follower.submit(mutation);
+    for (const { follower } of all)
+      await expect(follower.submit(mutation)).rejects.toMatchObject(refusedWith('AlreadySubmitted'));
+    expect(all[0].store.applied).toBe(2);
+  });
+
+  test('with a member missing nothing is changed, and it is said why', async () => {
+    const all = await pool();
+    all[0].wire.cut(all[2].wire);
+    for (const { follower } of [all[0], all[1]]) {
+      await expect(follower.submit(created('k', 'v1'))).rejects.toMatchObject({
+        code: 'TooFewInSync',
+        message: expect.stringContaining('instance 2 is missing') as string,
+      });
+    }
+    await expect(all[2].follower.submit(created('k', 'v1'))).rejects.toMatchObject({
+      code: 'TooFewInSync',
+      message: expect.stringContaining('instance 0, is not reachable') as string,
+    });
+    all[0].wire.link(all[2].wire);
+    await until(() => all[0].replication.inSync);
+    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(2);
+  });
+
+  test('a key that is purged is closed in every slot', async () => {
+    const all = await pool();
+    await all[0].follower.submit(created('k', 'v1'));
+    await all[0].follower.submit(plain('KeyDeleted', 'k'));
+    expect(all[0].slot.forgotten).toEqual([]);
+    await all[0].follower.submit(plain('KeyPurged', 'k'));
+    await until(() => all.every(({ slot }) => slot.forgotten.length === 1));
+    expect(all[1].slot.forgotten).toEqual(['k/v1']);
+  });
+
+  test('a question of another member is answered, or refused with the reason', async () => {
+    const all = await pool();
+    expect(await all[1].replication.ask(0, 'who?')).toEqual({ from: 1, question: 'who?' });
+    await expect(all[1].replication.ask(0, 'fail')).rejects.toThrow('I will not');
+  });
+});
+
+describe('follow: reads', () => {
+  test('wait for an undecided mutation of what they read, and for no other', async () => {
+    const all = await pool();
+    await all[0].follower.submit(created('k', 'v1'));
+    await until(() => all.every(({ replication }) => replication.decided));
+    all[2].wire.hold(0);
+    const outcome = all[0].follower.submit(plain('KeyDeleted', 'k'));
+    await until(() => all.every(({ replication }) => !replication.decided));
+    await idle();
+    for (const { follower } of all) {
+      expect(follower.settled(['key:other', 'pool', 'definitions', 'principal:p'])).toBeUndefined();
+      expect(follower.state.get('keys', 'k')).toBeDefined();
+    }
+    const waits = all.map(({ follower }) => follower.settled(['pool', 'key:k']));
+    const lists = all.map(({ follower }) => follower.settled(['keys']));
+    expect([...waits, ...lists].every((wait) => wait !== undefined)).toBe(true);
+    const seen = waits.map((wait) => watch(wait ?? Promise.resolve()));
+    await idle();
+    expect(seen.map(({ state }) => state)).toEqual(Array(3).fill('waiting'));
+    all[2].wire.release(0);
+    await outcome;
+    await Promise.all([...waits, ...lists]);
+    for (const { follower } of all) {
+      // The wait ends when the state shows it.
+      expect(follower.state.get('keys', 'k')).toBeUndefined();
+      expect(follower.settled(['key:k'])).toBeUndefined();
+    }
+  });
+
+  test('after a write was answered, no member shows the state before it', async () => {
+    const all = await pool();
+    for (let round = 0; round < 20; round += 1) {
+      const name = `key${round}`;
+      await (all[round % 3] ?? all[0]).follower.submit(created(name, 'v1'));
+      for (const { follower } of all) {
+        await follower.settled([`key:${name}`]);
+        expect(follower.state.get('keys', name)).toBeDefined();
+      }
+    }
+  });
+});
+
+// A primary played by hand: it sends what no sound one would.
+describe('follow: a backup and its primary', () => {
+  const state = new Overlay(emptyState);
+  const log: Entry[] = [];
+
+  function entryOf(mutation: Mutation, after: Head, wish: { changesHash?: Buffer } = {}): Entry {
+    const changes = judge(state, mutation, after.index + 1);
+    if (changes instanceof Refusal) throw new Error('refused');
+    return chain(after, {
+      epoch: 1,
+      time: mutation.time,
+      mutation: encode(mutation),
+      changesHash: wish.changesHash ?? hashOfChanges(changes),
+    });
+  }
+
+  const first = entryOf(founded(), EMPTY_HEAD);
+  const foundedChanges = judge(state, decode(first.mutation) as Mutation, 1);
+  if (foundedChanges instanceof Refusal) throw new Error('refused');
+  state.apply(foundedChanges);
+  log.push(first);
+
+  function say(member: Member, message: Message): void {
+    member.wire.emit('message', 0, { type: 'replica', message: decode(encode(message)) });
+  }
+
+  function told(member: Member, type: Message['type']): Message[] {
+    const packets = member.wire.sent as { message: Message }[];
+    return packets.map(({ message }) => message).filter((message) => message.type === type);
+  }
+
+  /** A backup that holds the founding as committed. */
+  async function backup(): Promise<Member> {
+    const member = await startMember(1);
+    member.wire.linkByHand(0);
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [first] });
+    await until(() =>
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 1),
+    );
+    say(member, { type: 'committed', epoch: 1, index: 1 });
+    await until(() => member.store.applied === 1);
+    return member;
+  }
+
+  test('a read that waits for an entry goes on when the entry is cut, and finds nothing of it', async () => {
+    const member = await backup();
+    say(member, { type: 'prepare', epoch: 1, entry: entryOf(created('k', 'v1'), first) });
+    await until(() => !member.replication.decided && member.follower.settled(['key:k']) !== undefined);
+    const seen = watch(member.follower.settled(['key:k']) ?? Promise.resolve());
+    await idle();
+    expect(seen.state).toBe('waiting');
+    member.wire.cutByHand(0);
+    await idle();
+    expect(seen.state).toBe('waiting');
+    member.wire.linkByHand(0);
+    say(member, { type: 'tail', epoch: 1, committed: first, entries: [] });
+    await until(() => seen.state === 'resolved');
+    expect(member.follower.state.get('keys', 'k')).toBeUndefined();
+    expect(member.failure).toBeUndefined();
+    // What takes the place is judged without it.
+    const other = entryOf(created('other', 'v1'), first);
+    say(member, { type: 'prepare', epoch: 1, entry: other });
+    say(member, { type: 'committed', epoch: 1, index: 1 });
+    await until(() =>
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+    );
+    say(member, { type: 'committed', epoch: 1, index: 2 });
+    await until(() => member.follower.state.get('keys', 'other') !== undefined);
+  });
+
+  test('"prepared" is said when the entry is on the disk, and not before', async () => {
+    const member = await backup();
+    const entry = entryOf(created('k', 'v1'), first);
+    say(member, { type: 'prepare', epoch: 1, entry });
+    await until(() =>
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+    );
+    // Opened a second time, the store shows what would be there after a kill.
+    const copy = await Store.open<Tables>(member.path, Buffer.alloc(32, 3), tableNames);
+    expect(copy.readLog().tail.at(-1)?.hash ?? copy.readLog().base.hash).toEqual(entry.hash);
+    await copy.close();
+  });
+
+  test.each([
+    [
+      'another hash of its changes',
+      (): Entry => entryOf(created('k', 'v1'), first, { changesHash: Buffer.alloc(32) }),
+    ],
+    [
+      'a mutation that is refused here',
+      (): Entry => {
+        const mutation = plain('KeyDeleted', 'missing');
+        return chain(first, {
+          epoch: 1,
+          time: NOW,
+          mutation: encode(mutation),
+          changesHash: Buffer.alloc(32),
+        });
+      },
+    ],
+  ])('an entry with %s stops the member before it says anything', async (_what, entry) => {
+    const member = await backup();
+    const before = told(member, 'prepared').length;
+    say(member, { type: 'prepare', epoch: 1, entry: entry() });
+    await until(() => member.failure !== undefined);
+    expect(member.failure?.message).toBe('entry 2 changes something else here than at the primary');
+    await idle();
+    expect(told(member, 'prepared')).toHaveLength(before);
+    expect(member.store.applied).toBe(1);
+  });
+
+  test('a primary that lacks what is committed here stops the member', async () => {
+    const member = await backup();
+    member.wire.cutByHand(0);
+    member.wire.linkByHand(0);
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [] });
+    await until(() => member.failure !== undefined);
+    expect(member.failure?.message).toBe('the primary lacks an entry that is committed here');
+  });
+
+  test('a submission whose primary is lost has an unknown outcome', async () => {
+    const member = await backup();
+    const outcome = member.follower.submit(created('k', 'v1'));
+    await until(() => told(member, 'submit').length === 1);
+    member.wire.cutByHand(0);
+    await expect(outcome).rejects.toMatchObject({ name: 'Outage', code: 'OutcomeUnknown' });
+  });
+
+  test('a submission that is not decided in time has an unknown outcome', async () => {
+    const member = await backup();
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+    try {
+      const outcome = expect(member.follower.submit(created('k', 'v1'))).rejects.toMatchObject({
+        code: 'OutcomeUnknown',
+        message: expect.stringContaining('not decided in time') as string,
+      });
+      jest.advanceTimersByTime(10_000);
+      await outcome;
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test('a member that starts proves what its log holds undecided, and waits to hear of it', async () => {
+    const member = await backup();
+    const entry = entryOf(created('k', 'v1'), first);
+    say(member, { type: 'prepare', epoch: 1, entry });
+    await until(() =>
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+    );
+    await member.store.close();
+    members.splice(members.indexOf(member), 1);
+    const again = await startMember(1, member.path);
+    expect(again.slot.proven).toEqual(['k/v1']);
+    expect(again.replication.decided).toBe(false);
+    expect(again.follower.settled(['key:k'])).toBeDefined();
+    expect(again.follower.state.get('keys', 'k')).toBeUndefined();
+    again.wire.linkByHand(0);
+    say(again, { type: 'tail', epoch: 1, committed: entry, entries: [] });
+    await until(() => again.follower.state.get('keys', 'k') !== undefined);
+  });
+
+  test('a member whose slot cannot open what its log holds does not start', async () => {
+    const member = await backup();
+    say(member, { type: 'prepare', epoch: 1, entry: entryOf(created('k', 'v1'), first) });
+    await until(() =>
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+    );
+    await member.store.close();
+    members.splice(members.indexOf(member), 1);
+    const slot = new Slot();
+    slot.wishes.set('k/v1', Promise.reject(new Error('my slot is broken')));
+    await expect(startMember(1, member.path, slot)).rejects.toThrow('my slot is broken');
+  });
+});

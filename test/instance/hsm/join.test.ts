@@ -1,0 +1,132 @@
+// How an instance comes to a token, and a pool to its beginning; with a provisioner that only keeps count.
+import { X509Certificate } from 'node:crypto';
+import { foundPool, issuerName } from '../../../src/instance/hsm/found.js';
+import { admit, isJoinQuestion, obtainToken, type JoinAnswer } from '../../../src/instance/hsm/join.js';
+import { POOL, TLS_ISSUER } from '../../../src/instance/model/pool.js';
+import type { Provision } from '../../../src/instance/partition/provision.js';
+import type { TokenDirectory } from '../../../src/instance/partition/token.js';
+import type { Replication } from '../../../src/instance/replication/replication.js';
+import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
+import type { Founding } from '../../../src/values/messages.js';
+import { FakeHsm, OPERATOR, TENANT } from './fake-hsm.js';
+
+const key = { modulus: Buffer.of(1), exponent: Buffer.of(3) };
+
+interface Place {
+  readonly done: string[];
+  readonly parts: Parameters<typeof obtainToken>[2];
+  readonly provision: Provision;
+}
+
+function place(
+  present: string | undefined,
+  answer: () => Promise<JoinAnswer> = () => Promise.resolve({ domain: 'd1', wrapped: Buffer.of(9) }),
+  finish: () => Promise<void> = () => Promise.resolve(),
+): Place {
+  const done: string[] = [];
+  const note = <T>(what: string, value: T): T => {
+    done.push(what);
+    return value;
+  };
+  const joining = {
+    key,
+    finish: (wrapped: Uint8Array, domain: string) => note(`finish ${domain} ${String(wrapped[0])}`, finish()),
+    abandon: () => note('abandon', Promise.resolve()),
+  };
+  const provision = {
+    found: (domain: string) => note(`found ${domain.length}`, Promise.resolve()),
+    join: () => note('join', Promise.resolve(joining)),
+    donate: (domain: string, asked: unknown) =>
+      note(`donate ${domain} ${String(asked === key)}`, Promise.resolve(Buffer.of(9))),
+  } as unknown as Provision;
+  const replication = {
+    ask: (member: number, question: unknown) =>
+      note(`ask ${member} ${isJoinQuestion(question) ? 'to join' : 'otherwise'}`, answer()),
+  } as unknown as Replication;
+  const tokens = { domain: () => Promise.resolve(present) } as unknown as TokenDirectory;
+  return { done, parts: { tokens, provision, replication }, provision };
+}
+
+describe('join', () => {
+  test('an instance that has a token keeps it, whoever it is', async () => {
+    for (const self of [0, 1, 2]) {
+      const { done, parts } = place('d0');
+      expect(await obtainToken(self, FIXED_VIEW, parts)).toBe('d0');
+      expect(done).toEqual([]);
+    }
+  });
+
+  test('the primary without a token founds a domain', async () => {
+    const { done, parts } = place(undefined);
+    expect(await obtainToken(0, FIXED_VIEW, parts)).toMatch(/^[0-9a-f-]{36}$/);
+    expect(done).toEqual(['found 36']);
+  });
+
+  test('another one asks the primary, and has its domain', async () => {
+    const { done, parts } = place(undefined);
+    expect(await obtainToken(2, FIXED_VIEW, parts)).toBe('d1');
+    expect(done).toEqual(['join', 'ask 0 to join', 'finish d1 9']);
+  });
+
+  test('what fails on the way is given up, and told', async () => {
+    const refused = place(undefined, () => Promise.reject(new Error('not let in')));
+    await expect(obtainToken(1, FIXED_VIEW, refused.parts)).rejects.toThrow('not let in');
+    expect(refused.done).toEqual(['join', 'ask 0 to join', 'abandon']);
+    const broken = place(undefined, undefined, () => Promise.reject(new Error('not for this key')));
+    await expect(obtainToken(1, FIXED_VIEW, broken.parts)).rejects.toThrow('not for this key');
+    expect(broken.done.at(-1)).toBe('abandon');
+  });
+
+  test('a pool that is founded lets nobody in', async () => {
+    const { done, provision } = place('d1');
+    await expect(admit({ kind: 'join', key }, 'd1', true, provision)).rejects.toThrow('the pool is founded');
+    expect(done).toEqual([]);
+    expect(await admit({ kind: 'join', key }, 'd1', false, provision)).toEqual({
+      domain: 'd1',
+      wrapped: Buffer.of(9),
+    });
+    expect(done).toEqual(['donate d1 true']);
+  });
+
+  test.each([[undefined], [null], ['join'], [{}], [{ kind: 'leave' }]])(
+    '%j is no question to join',
+    (question) => {
+      expect(isJoinQuestion(question)).toBe(false);
+    },
+  );
+});
+
+describe('founding', () => {
+  const founding: Founding = {
+    tenantId: TENANT,
+    administrators: [OPERATOR],
+    cryptoUsers: [],
+    issuers: [],
+    retentionDays: 7,
+    purgeProtection: true,
+  };
+
+  test('makes the pool with a TLS root of its own, which speaks for its own names only', async () => {
+    const hsm = new FakeHsm([], false);
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', founding);
+    expect(hsm.state.get('pool', POOL)).toMatchObject({
+      name: 'dev',
+      retentionDays: 7,
+      purgeProtection: true,
+    });
+    const issuer = hsm.state.get('internal', TLS_ISSUER);
+    const certificate = new X509Certificate(issuer?.certificate ?? Buffer.alloc(0));
+    expect(certificate.subject).toBe(`CN=${issuerName('dev').commonName}`);
+    expect(certificate.verify(certificate.publicKey)).toBe(true);
+    expect(certificate.ca).toBe(true);
+    expect(certificate.raw.includes('dev.managedhsm.localhost')).toBe(true);
+    expect(issuer?.sealed.id).toBe('internal/tls-issuer');
+    expect(hsm.state.count('assignments')).toBe(1);
+  });
+
+  test('happens once', async () => {
+    const hsm = new FakeHsm();
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', founding);
+    expect(hsm.submitted).toEqual([]);
+  });
+});
