@@ -9,7 +9,7 @@ export type RsaSize = 2048 | 3072 | 4096;
 export type KeySpec =
   | { readonly kty: 'RSA-HSM'; readonly size: RsaSize; readonly exponent: number }
   | { readonly kty: 'EC-HSM'; readonly curve: Curve }
-  /** `size` in bits; created keys have 128, 192 or 256, imported ones up to 512. */
+  /** `size` in bits: 128, 192 or 256, or above for keys that serve HMAC alone, up to 512. */
   | { readonly kty: 'oct-HSM'; readonly size: number };
 
 export type KeyType = KeySpec['kty'];
@@ -29,8 +29,10 @@ export interface SealedKey {
   readonly id: string;
   readonly spec: KeySpec;
   readonly public: PublicPart;
-  /** AES key wrap with padding (RFC 5649) under the data-wrapping key. */
+  /** AES key wrap with padding (RFC 5649) under the data-wrapping key, or the export-wrapping key if `exportable`. */
   readonly blob: Uint8Array;
+  /** May be released to an attested target; absent for every other key. */
+  readonly exportable?: true;
 }
 
 /** Clear key material on its way into a slot (plain import); big-endian integers as in RFC 7518 section 6. */
@@ -65,8 +67,11 @@ export const coordinateLength: Readonly<Record<Curve, number>> = {
 
 export type SignatureAlgorithm =
   'RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES256K' | 'ES384' | 'ES512';
+export type MacAlgorithm = 'HS256' | 'HS384' | 'HS512';
 
 export type RsaEncryptionAlgorithm = 'RSA-OAEP' | 'RSA-OAEP-256' | 'RSA1_5';
 export type AesGcmAlgorithm = 'A128GCM' | 'A192GCM' | 'A256GCM';
 export type AesCbcAlgorithm = 'A128CBC' | 'A192CBC' | 'A256CBC' | 'A128CBCPAD' | 'A192CBCPAD' | 'A256CBCPAD';
-export type AesKeyWrapAlgorithm = 'A128KW' | 'A192KW' | 'A256KW';
+
+/** Sizes of AES keys in bits; symmetric keys of other sizes serve HMAC alone. */
+export const aesSizes: readonly number[] = [128, 192, 256];

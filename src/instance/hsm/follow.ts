@@ -70,10 +70,11 @@ export class Follower {
   ): Promise<Follower> {
     const { base, tail } = parts.store.readLog();
     const follower = new Follower(parts.store, parts.partition, parts.replication, base);
+    const exportKey = parts.store.state.get('internal', 'export-wrapping');
+    if (exportKey) parts.partition.learnExportKey(exportKey.sealed);
     for (const entry of tail) {
       const item = follower.#check(entry);
-      const sealed = sealedIn(item.mutation);
-      if (sealed) await parts.partition.prove(sealed);
+      await parts.partition.proveAll(sealedIn(item.mutation));
     }
     parts.replication.start(self, view, { committed: { index: base.index, hash: base.hash }, tail });
     return follower;
@@ -121,8 +122,7 @@ export class Follower {
           break;
         case 'prepare': {
           const item = this.#check(step.entry);
-          const sealed = sealedIn(item.mutation);
-          this.#persist(step, sealed ? [this.#partition.prove(sealed)] : []);
+          this.#persist(step, [this.#partition.proveAll(sealedIn(item.mutation))]);
           break;
         }
         case 'commit':
@@ -158,9 +158,9 @@ export class Follower {
   async #judge(step: StepOf<'judge'>): Promise<void> {
     const mutation = decode(step.mutation) as Mutation;
     const sealed = sealedIn(mutation);
-    if (sealed) {
+    if (sealed.length > 0) {
       try {
-        await this.#partition.prove(sealed);
+        await this.#partition.proveAll(sealed);
       } catch {
         const refusal = new Refusal(
           'BlobUnreadable',
@@ -213,6 +213,9 @@ export class Follower {
 
   #hold(item: Item): void {
     this.#tail.push(item);
+    // What comes after it in the log may already be wrapped under it.
+    if (item.mutation.kind === 'PoolFounded')
+      this.#partition.learnExportKey(item.mutation.internal['export-wrapping'].sealed);
     this.#lastIndex = item.entry.index;
     this.#lastTime = item.entry.time;
   }

@@ -1,18 +1,18 @@
-// Founding a pool: its first mutation, made by the primary as soon as every member is in sync. Makes the key that
-// issues the data plane's certificates; it is an internal key like any other, sealed under the data-wrapping key.
+// Founding a pool: its first mutation, made by the primary as soon as every member is in sync. Makes the pool's own
+// keys in the slot, sealed under the data-wrapping key like any other.
 import { createHash } from 'node:crypto';
 import { newUuid } from '../../values/ids.js';
-import { ecdsaRawToDer, issueCertificate } from '../../values/certificate.js';
-import type { SealedKey } from '../../values/key-spec.js';
+import { ecdsaRawToDer, issueCertificate, type CertificateRequest } from '../../values/certificate.js';
+import type { KeySpec, SealedKey } from '../../values/key-spec.js';
 import type { Founding } from '../../values/messages.js';
 import { publicKeyOf } from '../../values/public-key.js';
-import { POOL, TLS_ISSUER, type InternalKey } from '../model/pool.js';
+import { internalId, POOL, type InternalKey, type InternalPurpose } from '../model/pool.js';
 import type { Partition } from '../partition/partition.js';
 import type { Hsm } from './hsm.js';
 
 const ROOT_YEARS = 30;
 
-/** Makes the TLS issuing key and submits `PoolFounded`, unless the pool is founded already. */
+/** Makes the pool's own keys and submits `PoolFounded`, unless the pool is founded already. */
 export async function foundPool(hsm: Hsm, pool: string, domain: string, founding: Founding): Promise<void> {
   if (hsm.state.get('pool', POOL) !== undefined) return;
   const time = hsm.now();
@@ -22,7 +22,7 @@ export async function foundPool(hsm: Hsm, pool: string, domain: string, founding
     time,
     pool,
     founding,
-    tlsIssuer: await makeTlsIssuer(hsm.partition, pool, domain, new Date(time * 1000)),
+    internal: await makeInternalKeys(hsm.partition, pool, domain, new Date(time * 1000)),
     assignmentIds: Array.from(
       { length: founding.administrators.length + 2 * founding.cryptoUsers.length },
       newUuid,
@@ -30,14 +30,41 @@ export async function foundPool(hsm: Hsm, pool: string, domain: string, founding
   });
 }
 
-async function makeTlsIssuer(
+async function makeInternalKeys(
   partition: Partition,
   pool: string,
   domain: string,
   now: Date,
+): Promise<Record<InternalPurpose, InternalKey>> {
+  const make = (purpose: InternalPurpose, spec: KeySpec) => partition.generate(internalId(purpose), spec);
+  // RSA takes longest: its generation runs beside all the rest.
+  const releaseSigner = make('release-signer', { kty: 'RSA-HSM', size: 2048, exponent: 65_537 });
+  const p256: KeySpec = { kty: 'EC-HSM', curve: 'P-256' };
+  const [tlsIssuer, owner, backup, exporting] = await Promise.all([
+    make('tls-issuer', p256),
+    make('owner', p256),
+    make('backup-protection', { kty: 'oct-HSM', size: 512 }),
+    make('export-wrapping', { kty: 'oct-HSM', size: 256 }),
+  ]);
+  // Whoever trusts the TLS root trusts it for the pool's own names only.
+  const permittedNames = { dns: [`${pool}.${domain}`, 'localhost'], ip: ['127.0.0.0/8', '::1/128'] };
+  return {
+    'tls-issuer': await rootOf(partition, tlsIssuer, issuerName(pool), now, { permittedNames }),
+    owner: await rootOf(partition, owner, ownerName(pool), now, {}),
+    'backup-protection': { sealed: backup },
+    'export-wrapping': { sealed: exporting },
+    'release-signer': { sealed: await releaseSigner },
+  };
+}
+
+/** The key with a self-signed certificate that lets it certify leaves. */
+async function rootOf(
+  partition: Partition,
+  sealed: SealedKey,
+  name: { commonName: string },
+  now: Date,
+  limits: Pick<CertificateRequest, 'permittedNames'>,
 ): Promise<InternalKey> {
-  const sealed = await partition.generate(`internal/${TLS_ISSUER}`, { kty: 'EC-HSM', curve: 'P-256' });
-  const name = issuerName(pool);
   const notAfter = new Date(now);
   notAfter.setUTCFullYear(notAfter.getUTCFullYear() + ROOT_YEARS);
   const certificate = await issueCertificate({
@@ -48,8 +75,7 @@ async function makeTlsIssuer(
     notAfter,
     authority: true,
     pathLength: 0,
-    // Whoever trusts this root trusts it for the pool's own names only.
-    permittedNames: { dns: [`${pool}.${domain}`, 'localhost'], ip: ['127.0.0.0/8', '::1/128'] },
+    ...limits,
     sign: signWith(partition, sealed),
   });
   return { sealed, certificate };
@@ -58,6 +84,11 @@ async function makeTlsIssuer(
 /** Name of the pool's TLS root. */
 export function issuerName(pool: string): { commonName: string } {
   return { commonName: `Trivet pool ${pool} TLS root` };
+}
+
+/** Name of the pool's owner, who certifies partitions. */
+export function ownerName(pool: string): { commonName: string } {
+  return { commonName: `Trivet pool ${pool} owner` };
 }
 
 /** SubjectPublicKeyInfo of an internal key. */

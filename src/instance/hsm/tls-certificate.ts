@@ -4,7 +4,6 @@ import { generateKeyPairSync } from 'node:crypto';
 import { assert } from '../../values/assert.js';
 import { issueCertificate, keyIdOf, toPem } from '../../values/certificate.js';
 import { DAY } from '../../values/moments.js';
-import { TLS_ISSUER } from '../model/pool.js';
 import { issuerName, signWith, spkiOf } from './found.js';
 import type { Hsm } from './hsm.js';
 
@@ -23,8 +22,8 @@ export const TLS_VALID_S = 90 * DAY;
 const BACKDATED_MS = 3_600_000;
 
 export async function issueTlsIdentity(hsm: Hsm, pool: string, domain: string): Promise<TlsIdentity> {
-  const issuer = hsm.state.get('internal', TLS_ISSUER);
-  assert(issuer !== undefined, 'a founded pool has its issuing key');
+  const issuer = hsm.state.get('internal', 'tls-issuer');
+  assert(issuer?.certificate !== undefined, 'a founded pool has its issuing key');
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const now = Date.now();
   const leaf = await issueCertificate({

@@ -4,7 +4,7 @@ import type { Founding } from '../../values/messages.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
 import type { KeyOperation } from './keys/records.js';
-import type { InternalKey } from './pool.js';
+import type { InternalKey, InternalPurpose } from './pool.js';
 import type { DataAction } from './rbac/built-in-roles.js';
 import type { Assignment, Caller, RoleDefinition, Scope } from './rbac/records.js';
 
@@ -26,7 +26,7 @@ export interface PoolFounded extends Envelope {
   readonly kind: 'PoolFounded';
   readonly pool: string;
   readonly founding: Founding;
-  readonly tlsIssuer: InternalKey;
+  readonly internal: Readonly<Record<InternalPurpose, InternalKey>>;
   /** Names for the first role assignments, at least as many as there are. */
   readonly assignmentIds: readonly string[];
 }
@@ -98,13 +98,13 @@ export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
 export type KeyMutation = KeyVersionCreated | KeyUpdated | KeyDeleted | KeyRecovered | KeyPurged;
 
-/** The blob that every slot must open before the mutation may stand, if it brings one. */
-export function sealedIn(mutation: Mutation): SealedKey | undefined {
+/** The blobs that every slot must open before the mutation may stand. */
+export function sealedIn(mutation: Mutation): readonly SealedKey[] {
   switch (mutation.kind) {
     case 'PoolFounded':
-      return mutation.tlsIssuer.sealed;
+      return Object.values(mutation.internal).map(({ sealed }) => sealed);
     case 'KeyVersionCreated':
-      return mutation.sealed;
+      return [mutation.sealed];
     case 'KeyUpdated':
     case 'KeyDeleted':
     case 'KeyRecovered':
@@ -113,6 +113,6 @@ export function sealedIn(mutation: Mutation): SealedKey | undefined {
     case 'RoleDefinitionDeleted':
     case 'RoleAssignmentCreated':
     case 'RoleAssignmentDeleted':
-      return undefined;
+      return [];
   }
 }

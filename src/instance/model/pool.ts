@@ -18,15 +18,31 @@ export interface Pool {
   readonly purgeProtection: boolean;
 }
 
-/** A key of the pool's own, sealed like any other, with the certificate that goes with it. */
+/** A key of the pool's own, sealed like any other. */
 export interface InternalKey {
   readonly sealed: SealedKey;
-  /** DER. */
-  readonly certificate: Uint8Array;
+  /** DER, for a key that issues certificates. */
+  readonly certificate?: Uint8Array;
 }
 
-/** Id of the key that issues the data plane's TLS certificates. */
-export const TLS_ISSUER = 'tls-issuer';
+/**
+ * What the pool's own keys are for: to issue the data plane's TLS certificates, to certify partitions, to sign
+ * released keys, to protect key backups, and to wrap the keys that may be released.
+ */
+export const internalPurposes = [
+  'tls-issuer',
+  'owner',
+  'release-signer',
+  'backup-protection',
+  'export-wrapping',
+] as const;
+
+export type InternalPurpose = (typeof internalPurposes)[number];
+
+/** Id of an internal key in its slot. */
+export function internalId(purpose: InternalPurpose): string {
+  return `internal/${purpose}`;
+}
 
 /** The one record of the `pool` table; the service asserts that it is there once the pool is founded. */
 export const POOL = 'pool';
@@ -44,7 +60,10 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     retentionDays: founding.retentionDays,
     purgeProtection: founding.purgeProtection,
   };
-  const changes = [put('pool', POOL, pool), put('internal', TLS_ISSUER, mutation.tlsIssuer)];
+  const changes = [
+    put('pool', POOL, pool),
+    ...internalPurposes.map((purpose) => put('internal', purpose, mutation.internal[purpose])),
+  ];
   // Object ids are GUIDs and mean the same in any case; tokens are compared in lower case.
   const administrators = founding.administrators.map((id) => id.toLowerCase());
   const cryptoUsers = founding.cryptoUsers.map((id) => id.toLowerCase());

@@ -3,12 +3,21 @@
 import { checkPrime, createECDH } from 'node:crypto';
 import { promisify } from 'node:util';
 import { equalBytes, padInteger, trimInteger, wipe } from '../../values/bytes.js';
-import { coordinateLength, type Curve, type KeyMaterial, type KeySpec } from '../../values/key-spec.js';
+import {
+  aesSizes,
+  coordinateLength,
+  type Curve,
+  type KeyMaterial,
+  type KeySpec,
+} from '../../values/key-spec.js';
 import { SlotError } from './slot-error.js';
 
 const isPrime = promisify(checkPrime);
+/** A shorter key serves neither AES nor the shortest HMAC (RFC 7518 section 3.2). */
+const MAC_KEY_BITS_MIN = 256;
 const RSA_SIZES = [2048, 3072, 4096] as const;
-const AES_SIZES = [128, 192, 256];
+/** Bytes. HMAC fills shorter keys with zeros up to its block (RFC 2104 section 2), so that filling changes no MAC. */
+const MAC_KEY_MAX = 64;
 /** Names of the curves in OpenSSL. */
 const opensslCurve: Record<Curve, string> = {
   'P-256': 'prime256v1',
@@ -31,10 +40,18 @@ export async function examine(material: KeyMaterial): Promise<{ spec: KeySpec; m
     case 'EC':
       return examineEc(material);
     case 'oct': {
-      const size = material.k.length * 8;
-      if (!AES_SIZES.includes(size))
-        throw bad(`a symmetric key of ${size} bits; AES keys have 128, 192 or 256`);
-      return { spec: { kty: 'oct-HSM', size }, material };
+      const { k } = material;
+      const size = k.length * 8;
+      const spec: KeySpec = { kty: 'oct-HSM', size };
+      if (aesSizes.includes(size)) return { spec, material };
+      if (size < MAC_KEY_BITS_MIN || k.length > MAC_KEY_MAX)
+        throw bad(
+          `a symmetric key of ${size} bits; AES keys have 128, 192 or 256, HMAC keys at most ${MAC_KEY_MAX * 8}`,
+        );
+      // SoftHSM wraps no length that is not a multiple of 8 as it is.
+      const filled = Buffer.alloc(MAC_KEY_MAX);
+      filled.set(k);
+      return { spec, material: { kty: 'oct', k: filled } };
     }
   }
 }

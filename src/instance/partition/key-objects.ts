@@ -16,11 +16,12 @@ import { prepareMechanism } from '../pkcs11/mechanism.js';
 import type { Session } from '../pkcs11/session.js';
 import type { Worker } from './sessions.js';
 import { SlotError } from './slot-error.js';
-import { customerKeyOf, ecParams } from './templates.js';
+import { customerKeyOf, ecParams, exportableKeyOf, isAes } from './templates.js';
 
-/** Its encryption is a symmetric key's check value; any constant but zero will do. */
+/** Its encryption, or its MAC, is a symmetric key's check value; any constant but zero will do. */
 const CHECK_BLOCK = Buffer.from('trivet key check');
 const CHECK = prepareMechanism({ type: CKM.AES_CBC, parameter: Buffer.alloc(16) });
+const MAC = prepareMechanism({ type: CKM.SHA256_HMAC });
 const CHECK_LENGTH = 4;
 /** Signed to see that a private key belongs to its public part. */
 const PROOF = Buffer.from('trivet key proof');
@@ -35,8 +36,8 @@ export interface Generated {
   readonly public?: PublicPart;
 }
 
-export async function generateIn(owner: Session, spec: KeySpec): Promise<Generated> {
-  const template = customerKeyOf(spec);
+export async function generateIn(owner: Session, spec: KeySpec, exportable: boolean): Promise<Generated> {
+  const template = exportable ? exportableKeyOf(spec) : customerKeyOf(spec);
   const forPublic = { token: false, private: false } as const;
   switch (spec.kty) {
     case 'RSA-HSM': {
@@ -72,7 +73,7 @@ export async function generateIn(owner: Session, spec: KeySpec): Promise<Generat
     }
     case 'oct-HSM': {
       const handle = await owner.generateKey(
-        { type: CKM.AES_KEY_GEN },
+        { type: isAes(spec) ? CKM.AES_KEY_GEN : CKM.GENERIC_SECRET_KEY_GEN },
         { ...template, valueLen: spec.size / 8 },
       );
       return { handle, all: [handle] };
@@ -120,8 +121,10 @@ export function publicOf(material: KeyMaterial): PublicPart | undefined {
   }
 }
 
-export async function checkValue({ operations }: Worker, handle: number): Promise<Buffer> {
-  const block = await operations.encrypt(CHECK, handle, CHECK_BLOCK);
+export async function checkValue({ operations }: Worker, handle: number, spec: KeySpec): Promise<Buffer> {
+  const block = isAes(spec)
+    ? await operations.encrypt(CHECK, handle, CHECK_BLOCK)
+    : await operations.sign(MAC, handle, CHECK_BLOCK);
   const check = Buffer.from(block.subarray(0, CHECK_LENGTH));
   wipe(block);
   return check;
@@ -144,6 +147,6 @@ export async function belongs(worker: Worker, handle: number, key: SealedKey): P
       return verify('sha256', PROOF, { key: publicKeyOf(part), dsaEncoding: 'ieee-p1363' }, signature);
     }
     case 'oct':
-      return equalBytes(await checkValue(worker, handle), part.check);
+      return equalBytes(await checkValue(worker, handle, key.spec), part.check);
   }
 }

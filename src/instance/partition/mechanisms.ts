@@ -2,7 +2,7 @@
 import { CKG, CKM } from '../pkcs11/constants.js';
 import { prepareMechanism, type Mechanism } from '../pkcs11/mechanism.js';
 import type { SignatureScheme } from '../pkcs11/public-key.js';
-import type { SignatureAlgorithm } from '../../values/key-spec.js';
+import type { MacAlgorithm, SignatureAlgorithm } from '../../values/key-spec.js';
 
 // DER of DigestInfo up to the digest (RFC 8017 section 9.2, note 1).
 const digestInfo = {
@@ -57,6 +57,12 @@ export const signing: Readonly<Record<SignatureAlgorithm, Signing>> = {
   ES512: { mechanism: ecdsa, inline: false, scheme: 'ECDSA', verifyInline: false },
 };
 
+export const macs: Readonly<Record<MacAlgorithm, Mechanism>> = {
+  HS256: prepareMechanism({ type: CKM.SHA256_HMAC }),
+  HS384: prepareMechanism({ type: CKM.SHA384_HMAC }),
+  HS512: prepareMechanism({ type: CKM.SHA512_HMAC }),
+};
+
 const required: Readonly<Record<string, number>> = {
   CKM_RSA_PKCS_KEY_PAIR_GEN: CKM.RSA_PKCS_KEY_PAIR_GEN,
   CKM_RSA_PKCS: CKM.RSA_PKCS,
@@ -73,6 +79,8 @@ const required: Readonly<Record<string, number>> = {
   CKM_AES_KEY_WRAP_PAD: CKM.AES_KEY_WRAP_PAD,
   CKM_GENERIC_SECRET_KEY_GEN: CKM.GENERIC_SECRET_KEY_GEN,
   CKM_SHA256_HMAC: CKM.SHA256_HMAC,
+  CKM_SHA384_HMAC: CKM.SHA384_HMAC,
+  CKM_SHA512_HMAC: CKM.SHA512_HMAC,
 };
 
 /** What a module does by itself, and what is put together from parts of it. */

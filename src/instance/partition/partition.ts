@@ -5,6 +5,7 @@ import {
   type KeyMaterial,
   type KeySpec,
   type PublicPart,
+  type MacAlgorithm,
   type RsaEncryptionAlgorithm,
   type SealedKey,
   type SignatureAlgorithm,
@@ -18,11 +19,12 @@ import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
 import { examine, wipeMaterial } from './key-material.js';
 import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
-import { probe, signing, type Capabilities } from './mechanisms.js';
+import { macs, probe, signing, type Capabilities } from './mechanisms.js';
+import { macForm, openId, openIds, plainForm, type Form } from './form.js';
 import type { Worker } from './sessions.js';
 import { SlotKeeper, type Slot } from './slot.js';
 import { SlotError } from './slot-error.js';
-import { customerKeyOf, rawSecret } from './templates.js';
+import { customerKeyOf, exportableKeyOf, exportWrappingKey, rawSecret } from './templates.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 
 export interface PartitionOptions {
@@ -54,6 +56,8 @@ export class Partition {
   readonly #copy: WorkingCopy;
   /** Openings under way by key id, so that many requests for one key open it once. */
   readonly #opening = new Map<string, Promise<void>>();
+  /** Wraps the keys that may be released; unknown until the pool is founded. */
+  #exportKey: SealedKey | undefined;
   #generating = 0;
   readonly #generators: (() => void)[] = [];
 
@@ -106,13 +110,18 @@ export class Partition {
     return this.#here((slot) => slot.here.operations.generateRandomSync(length));
   }
 
-  /** Makes a key in the slot and wraps it under the data-wrapping key; the slot keeps nothing. */
-  async generate(id: string, spec: KeySpec): Promise<SealedKey> {
+  /** From now on exportable keys are wrapped under this key, itself sealed under the data-wrapping key. */
+  learnExportKey(key: SealedKey): void {
+    this.#exportKey = key;
+  }
+
+  /** Makes a key in the slot and wraps it there; the slot keeps nothing. */
+  async generate(id: string, spec: KeySpec, exportable = false): Promise<SealedKey> {
     const make = () =>
       this.#work(async (slot, worker) => {
-        const made = await generateIn(worker.owner, spec);
+        const made = await generateIn(worker.owner, spec, exportable);
         try {
-          return await this.#seal(slot, worker, id, spec, made.handle, made.public);
+          return await this.#seal(slot, worker, { id, spec, exportable }, made.handle, made.public);
         } finally {
           for (const handle of made.all) slot.destroy(handle);
         }
@@ -124,16 +133,16 @@ export class Partition {
    * Takes clear key material into the slot and wraps it there. The caller wipes the material.
    * @throws SlotError `BadKeyMaterial` when it is not a sound key.
    */
-  async importKey(id: string, given: KeyMaterial): Promise<SealedKey> {
+  async importKey(id: string, given: KeyMaterial, exportable = false): Promise<SealedKey> {
     const { spec, material } = await examine(given);
     try {
       return await this.#work(async (slot, worker) => {
         const handle = await worker.owner.createObject({
-          ...customerKeyOf(spec),
+          ...(exportable ? exportableKeyOf(spec) : customerKeyOf(spec)),
           ...materialTemplate(material),
         });
         try {
-          return await this.#seal(slot, worker, id, spec, handle, publicOf(material));
+          return await this.#seal(slot, worker, { id, spec, exportable }, handle, publicOf(material));
         } finally {
           slot.destroy(handle);
         }
@@ -149,7 +158,7 @@ export class Partition {
    */
   prove(key: SealedKey): Promise<void> {
     return this.#work(async (slot, worker) => {
-      const handle = await worker.owner.unwrapKey(WRAP, slot.dwk, key.blob, customerKeyOf(key.spec));
+      const handle = await this.#unwrap(slot, worker, key, plainForm);
       let proven = false;
       try {
         proven = await belongs(worker, handle, key);
@@ -161,10 +170,17 @@ export class Partition {
     });
   }
 
+  /** {@link prove} for each of them. */
+  async proveAll(keys: readonly SealedKey[]): Promise<void> {
+    await Promise.all(keys.map((key) => this.prove(key)));
+  }
+
   /** Closes a key that will not be used again. */
   forget(id: string): void {
     this.#publicKeys.delete(id);
-    void this.#keeper.use((slot) => slot.cache.forget(id));
+    void this.#keeper.use((slot) => {
+      for (const open of openIds(id)) slot.cache.forget(open);
+    });
   }
 
   /** RSA: as long as the modulus. EC: r and s, each as long as the field. The digest's length is the caller's to check. */
@@ -314,6 +330,16 @@ export class Partition {
     );
   }
 
+  /** HMAC (RFC 2104) over data as it is; the key has at least as many bits as the hash (RFC 7518 section 3.2). */
+  mac(key: SealedKey, algorithm: MacAlgorithm, data: Uint8Array): Buffer | Promise<Buffer> {
+    return this.#withKeyHere(
+      key,
+      (session, handle) => session.signSync(macs[algorithm], handle, data),
+      refusedBySlot,
+      macForm(key),
+    );
+  }
+
   #publicKeyOf({ id, public: part }: SealedKey): PublicKey {
     const ready = this.#publicKeys.get(id);
     if (ready) return ready;
@@ -328,11 +354,12 @@ export class Partition {
     key: SealedKey,
     task: (session: Session, handle: number) => T,
     reword: (error: unknown) => Error,
+    form = plainForm,
   ): T | Promise<T> {
     return this.#keeper.use((slot) => {
-      const open = slot.cache.take(key.id);
+      const open = slot.cache.take(openId(key, form));
       if (open) return runHere(slot, open, task, reword);
-      return this.#opened(slot, key).then((opened) => runHere(slot, opened, task, reword));
+      return this.#opened(slot, key, form).then((opened) => runHere(slot, opened, task, reword));
     });
   }
 
@@ -341,9 +368,10 @@ export class Partition {
     key: SealedKey,
     task: (worker: Worker, handle: number, slot: Slot) => Promise<T>,
     reword: (error: unknown) => Error,
+    form = plainForm,
   ): Promise<T> {
     return this.#keeper.run(async (slot) => {
-      const open = slot.cache.take(key.id) ?? (await this.#opened(slot, key));
+      const open = slot.cache.take(openId(key, form)) ?? (await this.#opened(slot, key, form));
       try {
         return await slot.workers.use((worker) => task(worker, open.handle, slot));
       } catch (error) {
@@ -354,28 +382,50 @@ export class Partition {
     });
   }
 
-  async #opened(slot: Slot, key: SealedKey): Promise<OpenKey> {
+  async #opened(slot: Slot, key: SealedKey, form: Form): Promise<OpenKey> {
+    const id = openId(key, form);
     for (;;) {
-      const open = slot.cache.take(key.id);
+      const open = slot.cache.take(id);
       if (open) return open;
-      let opening = this.#opening.get(key.id);
+      let opening = this.#opening.get(id);
       if (!opening) {
-        opening = this.#open(slot, key).finally(() => this.#opening.delete(key.id));
-        this.#opening.set(key.id, opening);
+        opening = this.#open(slot, key, form).finally(() => this.#opening.delete(id));
+        this.#opening.set(id, opening);
       }
       await opening;
     }
   }
 
-  async #open(slot: Slot, key: SealedKey): Promise<void> {
+  async #open(slot: Slot, key: SealedKey, form: Form): Promise<void> {
     try {
-      const template = customerKeyOf(key.spec);
-      const handle = await slot.workers.use(({ owner }) =>
-        owner.unwrapKey(WRAP, slot.dwk, key.blob, template),
-      );
-      slot.cache.put(key.id, handle);
+      const handle = await slot.workers.use((worker) => this.#unwrap(slot, worker, key, form));
+      slot.cache.put(openId(key, form), handle);
     } catch (error) {
       throw refusedBySlot(error);
+    }
+  }
+
+  async #unwrap(slot: Slot, worker: Worker, key: SealedKey, form: Form): Promise<number> {
+    return this.#withWrappingKey(slot, worker, key.exportable === true, (wrapping) =>
+      worker.owner.unwrapKey(WRAP, wrapping, key.blob, form.template(key)),
+    );
+  }
+
+  // The data-wrapping key, or for exportable keys the one that is opened under it.
+  async #withWrappingKey<T>(
+    slot: Slot,
+    worker: Worker,
+    exportable: boolean,
+    task: (handle: number) => Promise<T>,
+  ): Promise<T> {
+    if (!exportable) return task(slot.dwk);
+    const key = this.#exportKey;
+    if (key === undefined) throw new SlotError('SlotFailed', 'the export-wrapping key is not known yet');
+    const handle = await worker.owner.unwrapKey(WRAP, slot.dwk, key.blob, exportWrappingKey);
+    try {
+      return await task(handle);
+    } finally {
+      slot.destroy(handle);
     }
   }
 
@@ -403,13 +453,15 @@ export class Partition {
   async #seal(
     slot: Slot,
     worker: Worker,
-    id: string,
-    spec: KeySpec,
+    { id, spec, exportable }: { readonly id: string; readonly spec: KeySpec; readonly exportable: boolean },
     handle: number,
     publicPart: PublicPart | undefined,
   ): Promise<SealedKey> {
-    const blob = await worker.owner.wrapKey(WRAP, slot.dwk, handle);
-    return { id, spec, public: publicPart ?? { kty: 'oct', check: await checkValue(worker, handle) }, blob };
+    const blob = await this.#withWrappingKey(slot, worker, exportable, (wrapping) =>
+      worker.owner.wrapKey(WRAP, wrapping, handle),
+    );
+    const shown = publicPart ?? { kty: 'oct', check: await checkValue(worker, handle, spec) };
+    return { id, spec, public: shown, blob, ...(exportable ? { exportable } : {}) };
   }
 
   async #generateInTurn<T>(make: () => Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@
 // was carried out against SoftHSM 2.6.1 without it; the tests carry them out again.
 import { CKK, CKM, CKO } from '../pkcs11/constants.js';
 import type { Template } from '../pkcs11/attribute.js';
-import type { Curve, KeySpec, KeyType } from '../../values/key-spec.js';
+import { aesSizes, type Curve, type KeySpec } from '../../values/key-spec.js';
 
 /** Label of the token. */
 export const TOKEN_LABEL = 'trivet';
@@ -111,29 +111,82 @@ export const joinerPublic = {
 // PRIVATE keeps the value encrypted in memory between uses.
 const customerKey = { token: false, private: true, ...protectedKey } as const satisfies Template;
 
-const usage: Record<KeyType, Template> = {
-  'RSA-HSM': { class: CKO.PRIVATE_KEY, keyType: CKK.RSA, sign: true, decrypt: true, unwrap: false },
-  'EC-HSM': { class: CKO.PRIVATE_KEY, keyType: CKK.EC, sign: true, derive: false },
-  'oct-HSM': {
-    class: CKO.SECRET_KEY,
-    keyType: CKK.AES,
-    encrypt: true,
-    decrypt: true,
-    wrap: true,
-    unwrap: true,
-    sign: false,
-    verify: false,
-    derive: false,
-  },
-};
+const aesUsage = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.AES,
+  encrypt: true,
+  decrypt: true,
+  wrap: true,
+  unwrap: true,
+  sign: false,
+  verify: false,
+  derive: false,
+} as const satisfies Template;
+
+const macUsage = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.GENERIC_SECRET,
+  encrypt: false,
+  decrypt: false,
+  wrap: false,
+  unwrap: false,
+  sign: true,
+  verify: false,
+  derive: false,
+} as const satisfies Template;
+
+/** Can the key be an AES key at all, or does it serve HMAC alone? */
+export function isAes(spec: KeySpec): boolean {
+  return spec.kty === 'oct-HSM' && aesSizes.includes(spec.size);
+}
+
+function usageOf(spec: KeySpec): Template {
+  switch (spec.kty) {
+    case 'RSA-HSM':
+      return { class: CKO.PRIVATE_KEY, keyType: CKK.RSA, sign: true, decrypt: true, unwrap: false };
+    case 'EC-HSM':
+      return { class: CKO.PRIVATE_KEY, keyType: CKK.EC, sign: true, derive: false };
+    case 'oct-HSM':
+      return isAes(spec) ? aesUsage : macUsage;
+  }
+}
 
 /**
  * A customer's key as C_UnwrapKey, C_GenerateKey and C_CreateObject take it. WRAP_WITH_TRUSTED is not in a blob: it
  * must be said at every opening.
  */
 export function customerKeyOf(spec: KeySpec): Template {
-  return { ...usage[spec.kty], ...customerKey };
+  return { ...usageOf(spec), ...customerKey };
 }
+
+/** The same symmetric key as a MAC key: a blob holds bytes and no type. */
+export const macKey = { ...macUsage, ...customerKey } as const satisfies Template;
+
+// Without WRAP_WITH_TRUSTED: the slot must be able to wrap it for whoever it is released to.
+const leaves = {
+  token: false,
+  private: true,
+  sensitive: true,
+  extractable: true,
+  wrapWithTrusted: false,
+} as const;
+
+/** A key that may be released. It is wrapped under the export-wrapping key: the data-wrapping key refuses it. */
+export function exportableKeyOf(spec: KeySpec): Template {
+  return { ...usageOf(spec), ...leaves };
+}
+
+/** An exportable symmetric key as a MAC key. */
+export const exportableMacKey = { ...macUsage, ...leaves } as const satisfies Template;
+
+/** The export-wrapping key: for wrapping alone, and what it opens is never readable. */
+export const exportWrappingKey = {
+  ...aesUsage,
+  ...customerKey,
+  encrypt: false,
+  decrypt: false,
+  unwrapTemplate: { sensitive: true, extractable: true, wrapWithTrusted: false },
+} as const satisfies Template;
 
 /** Bytes that pass through the slot for raw key wrap (`wrapKey`, `unwrapKey` with a symmetric key). */
 export const rawSecret = {

@@ -13,6 +13,7 @@ import { Refusal, RefusedError } from '../../../src/instance/model/refusal.js';
 import { emptyState, Overlay } from '../../../src/instance/model/state.js';
 import { newUuid } from '../../../src/values/ids.js';
 import type { Founding, TrustedIssuer } from '../../../src/values/messages.js';
+import { internalKeys } from '../model/fixtures.js';
 import { FakePartition } from './fake-partition.js';
 
 export const TENANT = '11111111-1111-4111-8111-111111111111';
@@ -54,19 +55,13 @@ export class FakeHsm implements Hsm {
       purgeProtection: false,
       ...wish,
     };
-    const sealed = {
-      id: 'internal/tls-issuer',
-      spec: { kty: 'EC-HSM', curve: 'P-256' } as const,
-      public: { kty: 'EC', curve: 'P-256', x: Buffer.alloc(32), y: Buffer.alloc(32) } as const,
-      blob: Buffer.alloc(1),
-    };
     this.#apply({
       kind: 'PoolFounded',
       id: newUuid(),
       time: this.now(),
       pool: 'dev',
       founding,
-      tlsIssuer: { sealed, certificate: Buffer.alloc(1) },
+      internal: internalKeys(),
       assignmentIds: Array.from({ length: 8 }, newUuid),
     });
   }

@@ -6,6 +6,7 @@ import { SlotError } from '../../../src/instance/partition/slot-error.js';
 import type {
   KeyMaterial,
   KeySpec,
+  MacAlgorithm,
   PublicPart,
   RsaEncryptionAlgorithm,
   SealedKey,
@@ -92,6 +93,21 @@ export class FakePartition {
     } catch (cause) {
       return Promise.reject(new SlotError('BadKeyMaterial', 'inconsistent', cause));
     }
+  }
+
+  learnExportKey(): void {
+    // Nothing is wrapped here.
+  }
+
+  mac({ id }: SealedKey, algorithm: MacAlgorithm, data: Uint8Array): Buffer {
+    return crypto
+      .createHmac(`sha${algorithm.slice(2)}`, this.#key(id))
+      .update(data)
+      .digest();
+  }
+
+  proveAll(): Promise<void> {
+    return Promise.resolve();
   }
 
   prove(): Promise<void> {

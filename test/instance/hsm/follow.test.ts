@@ -121,12 +121,21 @@ class Wire extends EventEmitter {
 class Slot {
   readonly proven: string[] = [];
   readonly forgotten: string[] = [];
+  readonly learned: string[] = [];
   /** What becomes of a proof; by id of the key. */
   readonly wishes = new Map<string, Promise<void>>();
 
   async prove(key: SealedKey): Promise<void> {
     this.proven.push(key.id);
     await this.wishes.get(key.id);
+  }
+
+  async proveAll(keys: readonly SealedKey[]): Promise<void> {
+    await Promise.all(keys.map((key) => this.prove(key)));
+  }
+
+  learnExportKey(key: SealedKey): void {
+    this.learned.push(key.id);
   }
 
   forget(id: string): void {

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { foundPool, issuerName } from '../../../src/instance/hsm/found.js';
 import { admit, isJoinQuestion, obtainToken, type JoinAnswer } from '../../../src/instance/hsm/join.js';
-import { POOL, TLS_ISSUER } from '../../../src/instance/model/pool.js';
+import { POOL } from '../../../src/instance/model/pool.js';
 import type { Provision } from '../../../src/instance/partition/provision.js';
 import type { TokenDirectory } from '../../../src/instance/partition/token.js';
 import type { Replication } from '../../../src/instance/replication/replication.js';
@@ -114,7 +114,7 @@ describe('founding', () => {
       retentionDays: 7,
       purgeProtection: true,
     });
-    const issuer = hsm.state.get('internal', TLS_ISSUER);
+    const issuer = hsm.state.get('internal', 'tls-issuer');
     const certificate = new X509Certificate(issuer?.certificate ?? Buffer.alloc(0));
     expect(certificate.subject).toBe(`CN=${issuerName('dev').commonName}`);
     expect(certificate.verify(certificate.publicKey)).toBe(true);

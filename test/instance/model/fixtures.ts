@@ -4,6 +4,12 @@ import type { KeyVersion } from '../../../src/instance/model/keys/records.js';
 import { judge } from '../../../src/instance/model/judge.js';
 import { Refusal, type RefusalCode } from '../../../src/instance/model/refusal.js';
 import { emptyState, Overlay } from '../../../src/instance/model/state.js';
+import {
+  internalId,
+  internalPurposes,
+  type InternalKey,
+  type InternalPurpose,
+} from '../../../src/instance/model/pool.js';
 import type { KeySpec } from '../../../src/values/key-spec.js';
 import type { Founding } from '../../../src/values/messages.js';
 
@@ -33,12 +39,21 @@ export function founded(wish: Partial<Founding> = {}): Mutation {
       purgeProtection: false,
       ...wish,
     },
-    tlsIssuer: {
-      sealed: { id: 'internal/tls-issuer', spec: ecSpec, public: ecPublic(), blob: Buffer.of(1) },
-      certificate: Buffer.of(1),
-    },
+    internal: internalKeys(),
     assignmentIds: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'],
   };
+}
+
+/** Keys of a pool's own that are none: the model looks at neither blob nor certificate. */
+export function internalKeys(): Record<InternalPurpose, InternalKey> {
+  const make = (purpose: InternalPurpose): InternalKey => ({
+    sealed: { id: internalId(purpose), spec: ecSpec, public: ecPublic(), blob: Buffer.of(1) },
+    certificate: Buffer.of(1),
+  });
+  return Object.fromEntries(internalPurposes.map((purpose) => [purpose, make(purpose)])) as Record<
+    InternalPurpose,
+    InternalKey
+  >;
 }
 
 function ecPublic() {

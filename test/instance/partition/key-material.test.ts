@@ -75,7 +75,7 @@ describe('key material: what is a key', () => {
     expect(examined).toEqual({ spec: { kty: 'EC-HSM', curve }, material });
   });
 
-  test.each([128, 192, 256])('%i bits for AES', async (size) => {
+  test.each([128, 192, 256, 264, 512])('%i bits for AES or for HMAC', async (size) => {
     const material: KeyMaterial = { kty: 'oct', k: Buffer.alloc(size / 8, 1) };
     expect((await examine(material)).spec).toEqual({ kty: 'oct-HSM', size });
   });
@@ -155,7 +155,7 @@ describe('key material: what is none', () => {
     ['a private value beyond the order', () => ({ ...ec, d: Buffer.alloc(32, 0xff) }), /outside the order/],
     ['a private value too long', () => ({ ...ec, d: Buffer.alloc(33, 1) }), /too long for P-256/],
     ['a coordinate too long', () => ({ ...ec, x: Buffer.alloc(33, 1) }), /too long for P-256/],
-    ...[0, 8, 17 * 8, 160, 512].map(
+    ...[0, 8, 17 * 8, 160, 248, 520].map(
       (size) =>
         [
           `a symmetric key of ${size} bits`,

@@ -261,10 +261,85 @@ describe('import', () => {
     );
   });
 
-  test.each([0, 1, 15, 17, 31, 33, 64])('a symmetric key of %i bytes is refused', async (length) => {
+  test.each([0, 1, 15, 17, 31, 65])('a symmetric key of %i bytes is refused', async (length) => {
     await expect(partition.importKey(id(), { kty: 'oct', k: Buffer.alloc(length, 1) })).rejects.toEqual(
       slotError('BadKeyMaterial'),
     );
+  });
+});
+
+describe('HMAC', () => {
+  const hashOf = { HS256: 'sha256', HS384: 'sha384', HS512: 'sha512' } as const;
+
+  test.each([
+    [32, ['HS256']],
+    [33, ['HS256']],
+    [48, ['HS256', 'HS384']],
+    [61, ['HS256', 'HS384']],
+    [64, ['HS256', 'HS384', 'HS512']],
+  ] as const)('a key of %i bytes makes the MACs that Node makes: %j', async (length, algorithms) => {
+    const k = crypto.randomBytes(length);
+    const key = await partition.importKey(id(), { kty: 'oct', k });
+    expect(key.spec).toEqual({ kty: 'oct-HSM', size: length * 8 });
+    await partition.prove(key);
+    for (const algorithm of algorithms) {
+      for (const data of [message, Buffer.of(0), crypto.randomBytes(5000)]) {
+        const expected = crypto.createHmac(hashOf[algorithm], k).update(data).digest();
+        expect(await partition.mac(key, algorithm, data)).toEqual(expected);
+      }
+    }
+  });
+
+  test('one key of 256 bits serves AES and HMAC, and both forms are forgotten with it', async () => {
+    const k = crypto.randomBytes(32);
+    const key = await partition.importKey(id(), { kty: 'oct', k });
+    await partition.wrapAes(key, Buffer.alloc(16));
+    expect(await partition.mac(key, 'HS256', message)).toEqual(
+      crypto.createHmac('sha256', k).update(message).digest(),
+    );
+    const open = partition.cachedKeys;
+    partition.forget(key.id);
+    expect(partition.cachedKeys).toBe(open - 2);
+  });
+
+  test('a generated key of 512 bits is sealed, proven and used, and no other passes for it', async () => {
+    const key = await partition.generate(id(), { kty: 'oct-HSM', size: 512 });
+    const other = await partition.generate(id(), { kty: 'oct-HSM', size: 512 });
+    await partition.prove(key);
+    expect(await partition.mac(key, 'HS512', message)).toHaveLength(64);
+    await expect(partition.prove({ ...key, blob: other.blob })).rejects.toEqual(slotError('SlotFailed'));
+  });
+});
+
+describe('exportable keys', () => {
+  const specs: KeySpec[] = [
+    { kty: 'EC-HSM', curve: 'P-256' },
+    { kty: 'oct-HSM', size: 256 },
+    { kty: 'RSA-HSM', size: 2048, exponent: 65537 },
+  ];
+
+  test('wait for the export-wrapping key', async () => {
+    await expect(partition.generate(id(), { kty: 'oct-HSM', size: 256 }, true)).rejects.toEqual(
+      slotError('SlotFailed'),
+    );
+  });
+
+  test.each(specs)('%j is sealed under that key, proven and used', async (spec) => {
+    partition.learnExportKey(
+      await partition.generate('internal/export-wrapping', { kty: 'oct-HSM', size: 256 }),
+    );
+    const key = await partition.generate(id(), spec, true);
+    expect(key.exportable).toBe(true);
+    await partition.prove(key);
+    if (spec.kty === 'EC-HSM') {
+      const signature = await partition.sign(key, 'ES256', digestFor('ES256'));
+      expect(checkSignature(key, 'ES256', signature)).toBe(true);
+    }
+    // Neither wrapping key opens what the other has wrapped.
+    const { id: ownId, spec: ownSpec, public: shown, blob } = key;
+    await expect(partition.prove({ id: ownId, spec: ownSpec, public: shown, blob })).rejects.toEqual(slotError('SlotFailed'));
+    const kept = await partition.generate(id(), spec);
+    await expect(partition.prove({ ...kept, exportable: true })).rejects.toEqual(slotError('SlotFailed'));
   });
 });
 
