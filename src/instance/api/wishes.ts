@@ -112,8 +112,8 @@ export function materialOf({ key }: ImportBody): KeyMaterial {
       if (k.length > OCT_MAX) {
         bad(`JSON Web Key: k property of oct key is too large, maximum size is ${OCT_MAX}`);
       }
-      // Other lengths can serve HMAC only, and no algorithm for that is offered.
-      if (k.length !== 16 && k.length !== 24 && k.length !== 32) bad(`Invalid key size: '${k.length * 8}'`);
+      // What is shorter than 32 bytes can serve AES or nothing (RFC 7518 section 3.2).
+      if (k.length < 32 && k.length !== 16 && k.length !== 24) bad(`Invalid key size: '${k.length * 8}'`);
       return { kty: 'oct', k };
     }
   }

@@ -38,7 +38,8 @@ export function rsaDecrypt(
   return hsm.partition.decryptRsa(key, algorithm, ciphertext);
 }
 
-function modulusLength({ spec }: KeyVersion): number {
+/** Of an RSA key, in octets. */
+export function modulusLength({ spec }: KeyVersion): number {
   return spec.kty === 'RSA-HSM' ? spec.size / 8 : 0;
 }
 

@@ -1,5 +1,5 @@
-// RSA encryption: needs the public half only, so Node's OpenSSL does it and no slot is asked.
-import { constants, publicEncrypt, type KeyObject } from 'node:crypto';
+// What needs only the public half of an RSA key: Node's OpenSSL does it and no slot is asked.
+import { constants, publicDecrypt, publicEncrypt, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { RsaEncryptionAlgorithm } from '../../values/key-spec.js';
 import { publicKeyOf } from '../../values/public-key.js';
@@ -42,5 +42,14 @@ export function encryptFor(
         { key: object, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
         plaintext,
       );
+  }
+}
+
+/** What was signed, as a PKCS #1 v1.5 signature holds it; undefined for whatever is no such signature. */
+export function signedData(key: KeyVersion, signature: Uint8Array): Buffer | undefined {
+  try {
+    return publicDecrypt({ key: rsaKey(key), padding: constants.RSA_PKCS1_PADDING }, signature);
+  } catch {
+    return undefined;
   }
 }

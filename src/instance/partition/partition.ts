@@ -18,6 +18,7 @@ import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
 import { examine, wipeMaterial } from './key-material.js';
+import { wrapPadded } from './key-wrap.js';
 import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
 import { macs, probe, signing, type Capabilities } from './mechanisms.js';
 import { macForm, openId, openIds, plainForm, type Form } from './form.js';
@@ -43,6 +44,10 @@ const GENERATORS = 2;
 
 const WRAP: Mechanism = { type: CKM.AES_KEY_WRAP_PAD };
 const RAW_WRAP: Mechanism = { type: CKM.AES_KEY_WRAP };
+const ECB: Mechanism = { type: CKM.AES_ECB };
+const PKCS1: Mechanism = { type: CKM.RSA_PKCS };
+/** Octets. */
+const WRAP_BLOCK = 8;
 const MAC: Mechanism = { type: CKM.SHA256_HMAC };
 const GCM_IV_LENGTH = 12;
 const GCM_TAG_LENGTH = 16;
@@ -200,6 +205,15 @@ export class Partition {
     );
   }
 
+  /** PKCS #1 v1.5 padding and signature over the bytes as they are: at most the modulus' length less 11. */
+  signRaw(key: SealedKey, data: Uint8Array): Promise<Buffer> {
+    return this.#withKey(
+      key,
+      ({ operations }, handle) => operations.sign(PKCS1, handle, data),
+      refusedBySlot,
+    );
+  }
+
   /** Does the signature fit the digest? Needs the public half only: the slot is not asked. */
   verify(
     key: SealedKey,
@@ -226,7 +240,7 @@ export class Partition {
         case 'RSA-OAEP-256':
           return session.decryptOaep(handle, ciphertext, { hash: 'sha256' });
         case 'RSA1_5':
-          return session.decrypt({ type: CKM.RSA_PKCS }, handle, ciphertext);
+          return session.decrypt(PKCS1, handle, ciphertext);
       }
     };
     return this.#withKey(key, ({ operations }, handle) => decrypt(operations, handle), refusedCiphertext);
@@ -296,14 +310,20 @@ export class Partition {
     );
   }
 
-  /** AES key wrap (RFC 3394) of the caller's bytes: 16 or more, a multiple of 8, which SoftHSM would pad silently. */
-  wrapAes(key: SealedKey, secret: Uint8Array): Promise<Buffer> {
+  /**
+   * AES key wrap of the caller's bytes: with padding (RFC 5649) 1 or more, without (RFC 3394) 16 or more and a
+   * multiple of 8.
+   */
+  wrapAes(key: SealedKey, secret: Uint8Array, padded: boolean): Promise<Buffer> {
     return this.#withKey(
       key,
-      async ({ owner }, handle, slot) => {
+      async ({ owner, operations }, handle, slot) => {
+        if (secret.length % WRAP_BLOCK !== 0) {
+          return wrapPadded((block) => operations.encrypt(ECB, handle, block), secret);
+        }
         const object = await owner.createObject({ ...rawSecret, value: secret });
         try {
-          return await owner.wrapKey(RAW_WRAP, handle, object);
+          return await owner.wrapKey(padded ? WRAP : RAW_WRAP, handle, object);
         } finally {
           slot.destroy(object);
         }
@@ -313,11 +333,11 @@ export class Partition {
   }
 
   /** @throws SlotError `BadCiphertext`. */
-  unwrapAes(key: SealedKey, wrapped: Uint8Array): Promise<Buffer> {
+  unwrapAes(key: SealedKey, wrapped: Uint8Array, padded: boolean): Promise<Buffer> {
     return this.#withKey(
       key,
       async ({ owner }, handle, slot) => {
-        const object = await owner.unwrapKey(RAW_WRAP, handle, wrapped, rawSecret);
+        const object = await owner.unwrapKey(padded ? WRAP : RAW_WRAP, handle, wrapped, rawSecret);
         try {
           const { value } = await owner.getAttributes(object, ['value']);
           if (!value) throw new SlotError('SlotFailed', 'the unwrapped bytes cannot be read');

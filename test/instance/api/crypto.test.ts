@@ -1,8 +1,11 @@
 // Cryptographic operations over REST; results are checked with Node's crypto.
 import {
   constants,
+  createCipheriv,
   createHash,
+  createHmac,
   createPublicKey,
+  publicDecrypt,
   publicEncrypt,
   randomBytes,
   verify as nodeVerify,
@@ -154,6 +157,118 @@ describe('RSA encryption', () => {
   });
 });
 
+describe('symmetric keys that the client brings', () => {
+  const imported = async (name: string, k: Buffer) => {
+    const { status } = await served.ask('PUT', `/keys/${name}`, { body: { key: { kty: 'oct', k: b64(k) } } });
+    expect(status).toBe(200);
+  };
+
+  it.each([
+    ['HS256', 'sha256', 32],
+    ['HS384', 'sha384', 48],
+    ['HS512', 'sha512', 64],
+  ])(
+    '%s: the data as it is gets the MAC that Node makes, and verify compares all of it',
+    async (alg, hash, length) => {
+      const k = randomBytes(length);
+      await imported(`mac-${length}`, k);
+      for (const data of [Buffer.of(0), digest, randomBytes(1000)]) {
+        const expected = createHmac(hash, k).update(data).digest();
+        const signed = await served.ask('POST', `/keys/mac-${length}/sign`, {
+          body: { alg, value: b64(data) },
+        });
+        expect(Object.keys(signed.json)).toEqual(['alg', 'kid', 'value']);
+        expect(signed.json['value']).toBe(b64(expected));
+        const verified = async (value: Buffer) => {
+          const body = { alg, digest: b64(data), value: b64(value) };
+          return (await served.ask('POST', `/keys/mac-${length}/verify`, { body })).json['value'];
+        };
+        expect(await verified(expected)).toBe(true);
+        expect(
+          await verified(Buffer.concat([expected.subarray(0, -1), Buffer.of((expected.at(-1) ?? 0) ^ 1)])),
+        ).toBe(false);
+        expect(await verified(expected.subarray(0, 16))).toBe(false);
+        expect(await verified(Buffer.concat([expected, Buffer.of(0)]))).toBe(false);
+      }
+    },
+  );
+
+  it('a key that is no AES key makes MACs and nothing else', async () => {
+    await imported('mac-only', randomBytes(40));
+    for (const [verb, alg] of [
+      ['encrypt', 'A256GCM'],
+      ['encrypt', 'A256CBC'],
+      ['wrapkey', 'A256KW'],
+      ['wrapkey', 'CKM_AES_KEY_WRAP_PAD'],
+    ] as const) {
+      const body = { alg, value: b64(Buffer.alloc(16, 1)) };
+      expect((await served.ask('POST', `/keys/mac-only/${verb}`, { body })).status).toBe(400);
+    }
+  });
+
+  it.each([0, 1, 15, 17, 31, 65])('a key of %i bytes is refused', async (length) => {
+    const body = { key: { kty: 'oct', k: b64(Buffer.alloc(length, 1)) } };
+    const { status, json } = await served.ask('PUT', '/keys/odd', { body });
+    expect(status).toBe(400);
+    expect(json['error']?.['code']).toBe('BadParameter');
+  });
+
+  it.each([
+    [128, 'A128KW', false],
+    [192, 'A192KW', false],
+    [256, 'A256KW', false],
+    [128, 'CKM_AES_KEY_WRAP', false],
+    [256, 'CKM_AES_KEY_WRAP', false],
+    [128, 'A128KWPAD', true],
+    [192, 'A192KWPAD', true],
+    [256, 'A256KWPAD', true],
+    [128, 'CKM_AES_KEY_WRAP_PAD', true],
+    [256, 'CKM_AES_KEY_WRAP_PAD', true],
+  ] as const)('a key of %i bits wraps by %s as OpenSSL does, and unwraps', async (size, alg, padded) => {
+    const k = randomBytes(size / 8);
+    await imported(`kek-${size}`, k);
+    for (const length of padded ? [1, 8, 20, 32] : [16, 40]) {
+      const secret = randomBytes(length);
+      const cipher = padded
+        ? createCipheriv(`id-aes${size}-wrap-pad`, k, Buffer.from('a65959a6', 'hex'))
+        : createCipheriv(`id-aes${size}-wrap`, k, Buffer.alloc(8, 0xa6));
+      const expected = b64(Buffer.concat([cipher.update(secret), cipher.final()]));
+      const body = { alg, value: b64(secret) };
+      expect((await served.ask('POST', `/keys/kek-${size}/wrapKey`, { body })).json['value']).toBe(expected);
+      const back = await served.ask('POST', `/keys/kek-${size}/unwrapKey`, {
+        body: { alg, value: expected },
+      });
+      expect(back.json['value']).toBe(b64(secret));
+    }
+  });
+});
+
+describe('RSNULL', () => {
+  it('signs bytes as they are, and verify recovers and compares them', async () => {
+    await create('null', { kty: 'RSA' });
+    const { json: key } = await served.ask('GET', '/keys/null');
+    const jwk = { kty: 'RSA', n: textOf(key['key']?.['n']), e: 'AQAB' };
+    for (const data of [Buffer.of(5), digest, Buffer.alloc(245, 9)]) {
+      const signed = await served.ask('POST', '/keys/null/sign', {
+        body: { alg: 'RSNULL', value: b64(data) },
+      });
+      const signature = Buffer.from(textOf(signed.json['value']), 'base64url');
+      expect(publicDecrypt(createPublicKey({ format: 'jwk', key: jwk }), signature)).toEqual(data);
+      const body = { alg: 'RSNULL', digest: b64(data), value: b64(signature) };
+      expect((await served.ask('POST', '/keys/null/verify', { body })).json['value']).toBe(true);
+      const other = { ...body, digest: b64(Buffer.concat([data, Buffer.of(0)])) };
+      expect((await served.ask('POST', '/keys/null/verify', { body: other })).json['value']).toBe(false);
+      const broken = { ...body, value: b64(signature.subarray(1)) };
+      expect((await served.ask('POST', '/keys/null/verify', { body: broken })).json['value']).toBe(false);
+    }
+  });
+
+  it('a value that leaves no room for padding is refused', async () => {
+    const body = { alg: 'RSNULL', value: b64(Buffer.alloc(246, 1)) };
+    expect((await served.ask('POST', '/keys/null/sign', { body })).status).toBe(400);
+  });
+});
+
 describe('AES', () => {
   beforeAll(() => create('aes', { kty: 'oct-HSM', key_size: 256 }));
   const text = b64(Buffer.from('0123456789abcdef'));
@@ -207,7 +322,14 @@ describe('AES', () => {
     ['unwrapkey', { alg: 'A256KW', value: b64(Buffer.alloc(16, 1)) }],
     ['unwrapkey', { alg: 'A256KW', value: b64(Buffer.alloc(24, 1)) }],
     ['unwrapkey', { alg: 'CKM_AES_KEY_WRAP', value: b64(Buffer.alloc(24, 1)) }],
-    ['sign', { alg: 'HS256', value: b64(digest) }],
+    ['wrapkey', { alg: 'A128KWPAD', value: text }],
+    ['wrapkey', { alg: 'A256KWPAD', value: b64(Buffer.alloc(4097, 1)) }],
+    ['unwrapkey', { alg: 'A256KWPAD', value: b64(Buffer.alloc(8, 1)) }],
+    ['unwrapkey', { alg: 'CKM_AES_KEY_WRAP_PAD', value: b64(Buffer.alloc(17, 1)) }],
+    ['sign', { alg: 'HS384', value: b64(digest) }],
+    ['sign', { alg: 'HS512', value: b64(digest) }],
+    ['sign', { alg: 'RSNULL', value: b64(digest) }],
+    ['encrypt', { alg: 'HS256', value: text }],
   ])('%s: %j is refused with 400', async (verb, body) => {
     const { status, json } = await served.ask('POST', `/keys/aes/${verb}`, { body });
     expect(status).toBe(400);

@@ -177,18 +177,23 @@ export class FakePartition {
     return opened(decipher, ciphertext);
   }
 
-  wrapAes(key: SealedKey, secret: Uint8Array): Promise<Buffer> {
-    const cipher = crypto.createCipheriv(
-      `id-aes${octSize(key)}-wrap`,
-      this.#key(key.id),
-      Buffer.alloc(8, 0xa6),
-    );
+  wrapAes(key: SealedKey, secret: Uint8Array, padded: boolean): Promise<Buffer> {
+    const cipher = crypto.createCipheriv(...this.#keyWrap(key, padded));
     return Promise.resolve(Buffer.concat([cipher.update(secret), cipher.final()]));
   }
 
-  unwrapAes(key: SealedKey, wrapped: Uint8Array): Promise<Buffer> {
-    const iv = Buffer.alloc(8, 0xa6);
-    return opened(crypto.createDecipheriv(`id-aes${octSize(key)}-wrap`, this.#key(key.id), iv), wrapped);
+  unwrapAes(key: SealedKey, wrapped: Uint8Array, padded: boolean): Promise<Buffer> {
+    return opened(crypto.createDecipheriv(...this.#keyWrap(key, padded)), wrapped);
+  }
+
+  #keyWrap(key: SealedKey, padded: boolean): [string, crypto.KeyObject, Buffer] {
+    return padded
+      ? [`id-aes${octSize(key)}-wrap-pad`, this.#key(key.id), Buffer.from('a65959a6', 'hex')]
+      : [`id-aes${octSize(key)}-wrap`, this.#key(key.id), Buffer.alloc(8, 0xa6)];
+  }
+
+  signRaw({ id }: SealedKey, data: Uint8Array): Promise<Buffer> {
+    return Promise.resolve(crypto.privateEncrypt(this.#key(id), data));
   }
 
   random(length: number): Buffer {

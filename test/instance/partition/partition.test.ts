@@ -189,10 +189,22 @@ describe.each([128, 192, 256])('AES-%i', (size) => {
       const target = crypto.randomBytes(length);
       const cipher = crypto.createCipheriv(`id-aes${size}-wrap`, secret, Buffer.alloc(8, 0xa6));
       const expected = Buffer.concat([cipher.update(target), cipher.final()]);
-      expect(await partition.wrapAes(key, target)).toEqual(expected);
-      expect(await partition.unwrapAes(key, expected)).toEqual(target);
+      expect(await partition.wrapAes(key, target, false)).toEqual(expected);
+      expect(await partition.unwrapAes(key, expected, false)).toEqual(target);
       expected[3] = (expected[3] ?? 0) ^ 1;
-      await expect(partition.unwrapAes(key, expected)).rejects.toEqual(slotError('BadCiphertext'));
+      await expect(partition.unwrapAes(key, expected, false)).rejects.toEqual(slotError('BadCiphertext'));
+    }
+  });
+
+  test('key wrap with padding is RFC 5649 for every length, and what does not unwrap is one error', async () => {
+    for (const length of [1, 7, 8, 9, 15, 16, 17, 20, 31, 32, 33, 64, 100, 1217, 4096]) {
+      const target = crypto.randomBytes(length);
+      const cipher = crypto.createCipheriv(`id-aes${size}-wrap-pad`, secret, Buffer.from('a65959a6', 'hex'));
+      const expected = Buffer.concat([cipher.update(target), cipher.final()]);
+      expect(await partition.wrapAes(key, target, true)).toEqual(expected);
+      expect(await partition.unwrapAes(key, expected, true)).toEqual(target);
+      expected[3] = (expected[3] ?? 0) ^ 1;
+      await expect(partition.unwrapAes(key, expected, true)).rejects.toEqual(slotError('BadCiphertext'));
     }
   });
 });
@@ -219,6 +231,14 @@ describe('import', () => {
     expect(key.spec).toEqual({ kty: 'RSA-HSM', size: 2048, exponent: 65537 });
     const expected = crypto.sign('sha256', message, rsa.privateKey);
     expect(await partition.sign(key, 'RS256', digestFor('RS256'))).toEqual(expected);
+  });
+
+  test('RSA: bytes as they are get PKCS #1 v1.5 padding and are signed as Node does it', async () => {
+    const key = await partition.importKey(id(), rsaMaterial);
+    for (const data of [Buffer.of(1), message, Buffer.alloc(245, 7)]) {
+      expect(await partition.signRaw(key, data)).toEqual(crypto.privateEncrypt(rsa.privateKey, data));
+    }
+    await expect(partition.signRaw(key, Buffer.alloc(246))).rejects.toEqual(slotError('SlotFailed'));
   });
 
   test.each([
@@ -293,7 +313,7 @@ describe('HMAC', () => {
   test('one key of 256 bits serves AES and HMAC, and both forms are forgotten with it', async () => {
     const k = crypto.randomBytes(32);
     const key = await partition.importKey(id(), { kty: 'oct', k });
-    await partition.wrapAes(key, Buffer.alloc(16));
+    await partition.wrapAes(key, Buffer.alloc(16), false);
     expect(await partition.mac(key, 'HS256', message)).toEqual(
       crypto.createHmac('sha256', k).update(message).digest(),
     );
@@ -337,7 +357,9 @@ describe('exportable keys', () => {
     }
     // Neither wrapping key opens what the other has wrapped.
     const { id: ownId, spec: ownSpec, public: shown, blob } = key;
-    await expect(partition.prove({ id: ownId, spec: ownSpec, public: shown, blob })).rejects.toEqual(slotError('SlotFailed'));
+    await expect(partition.prove({ id: ownId, spec: ownSpec, public: shown, blob })).rejects.toEqual(
+      slotError('SlotFailed'),
+    );
     const kept = await partition.generate(id(), spec);
     await expect(partition.prove({ ...kept, exportable: true })).rejects.toEqual(slotError('SlotFailed'));
   });
@@ -387,7 +409,9 @@ describe('the cache and the module', () => {
     const lanes = Array.from({ length: 6 }, async () => {
       for (let i = 0; i < DESTROYED_MAX; i += 1) {
         const secret = crypto.randomBytes(32);
-        expect(await partition.unwrapAes(aes, await partition.wrapAes(aes, secret))).toEqual(secret);
+        expect(await partition.unwrapAes(aes, await partition.wrapAes(aes, secret, false), false)).toEqual(
+          secret,
+        );
         const signature = await partition.sign(ec, 'ES384', digestFor('ES384'));
         expect(signature).toHaveLength(96);
         if (i % 10 === 0) expect(await partition.sign(rsa, 'RS256', digestFor('RS256'))).toHaveLength(256);

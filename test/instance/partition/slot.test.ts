@@ -96,7 +96,9 @@ describe('slot', () => {
       Array.from({ length: 8 }, async () => {
         for (let round = 0; round < 12; round += 1) {
           const raw = randomBytes(32);
-          expect(await partition.unwrapAes(secret, await partition.wrapAes(secret, raw))).toEqual(raw);
+          expect(
+            await partition.unwrapAes(secret, await partition.wrapAes(secret, raw, false), false),
+          ).toEqual(raw);
           expect(isSigned(key, await partition.sign(key, 'ES384', digest))).toBe(true);
           const { ciphertext, iv, tag } = await partition.encryptAesGcm(secret, raw);
           expect(await partition.decryptAesGcm(secret, ciphertext, iv, tag)).toEqual(raw);
@@ -121,7 +123,7 @@ describe('slot', () => {
       await expect(async () =>
         partition.encryptAesCbc(secret, true, randomBytes(3), message),
       ).rejects.toThrow();
-      await expect(partition.unwrapAes(secret, randomBytes(24))).rejects.toThrow();
+      await expect(partition.unwrapAes(secret, randomBytes(24), false)).rejects.toThrow();
       await expect(async () => partition.sign(secret, 'ES384', digest)).rejects.toThrow();
     }
     const made = await partition.encryptAesCbc(secret, true, iv, message);

@@ -1,6 +1,6 @@
 // Can this key version do that, now? Enabled, inside its time window, allowed the operation, and of a type, size or
 // curve that fits the algorithm.
-import type { Curve, KeySpec } from '../../../values/key-spec.js';
+import { aesSizes, type Curve, type KeySpec } from '../../../values/key-spec.js';
 import type { Seconds } from '../../../values/moments.js';
 import { Refusal } from '../refusal.js';
 import type { KeyVersion } from './records.js';
@@ -36,13 +36,16 @@ export function mayUse(key: KeyVersion, operation: CryptoOperation, now: Seconds
 export interface Algorithm {
   readonly use: 'sign' | 'encrypt' | 'wrap';
   readonly fits: (spec: KeySpec) => boolean;
-  /** Exact length of the digest to sign, in octets. */
+  /** Exact length of the digest to sign, in octets; absent for what signs data as it is. */
   readonly digest?: number;
 }
 
 const rsa = (spec: KeySpec) => spec.kty === 'RSA-HSM';
 const ec = (curve: Curve) => (spec: KeySpec) => spec.kty === 'EC-HSM' && spec.curve === curve;
 const aes = (size: number) => (spec: KeySpec) => spec.kty === 'oct-HSM' && spec.size === size;
+const anyAes = (spec: KeySpec) => spec.kty === 'oct-HSM' && aesSizes.includes(spec.size);
+// A MAC key is at least as long as the hash (RFC 7518 section 3.2).
+const mac = (bits: number) => (spec: KeySpec) => spec.kty === 'oct-HSM' && spec.size >= bits;
 
 /** RSA names serve encrypt and wrap alike; they are listed for both uses. */
 const encryption: readonly [string, Algorithm][] = [
@@ -59,7 +62,13 @@ const wrapping: readonly [string, Algorithm][] = [
   ...['RSA-OAEP', 'RSA-OAEP-256', 'RSA1_5'].map(
     (name) => [name, { use: 'wrap', fits: rsa }] as [string, Algorithm],
   ),
-  ...[128, 192, 256].map((size) => [`A${size}KW`, { use: 'wrap', fits: aes(size) }] as [string, Algorithm]),
+  ...[128, 192, 256].flatMap((size) =>
+    ['KW', 'KWPAD'].map(
+      (mode) => [`A${size}${mode}`, { use: 'wrap', fits: aes(size) }] as [string, Algorithm],
+    ),
+  ),
+  ['CKM_AES_KEY_WRAP', { use: 'wrap', fits: anyAes }],
+  ['CKM_AES_KEY_WRAP_PAD', { use: 'wrap', fits: anyAes }],
 ];
 const signing: readonly [string, Algorithm][] = [
   ...([256, 384, 512] as const).flatMap((bits) =>
@@ -71,6 +80,8 @@ const signing: readonly [string, Algorithm][] = [
   ['ES256K', { use: 'sign', fits: ec('P-256K'), digest: 32 }],
   ['ES384', { use: 'sign', fits: ec('P-384'), digest: 48 }],
   ['ES512', { use: 'sign', fits: ec('P-521'), digest: 64 }],
+  ['RSNULL', { use: 'sign', fits: rsa }],
+  ...[256, 384, 512].map((bits) => [`HS${bits}`, { use: 'sign', fits: mac(bits) }] as [string, Algorithm]),
 ];
 
 const byUse = { sign: new Map(signing), encrypt: new Map(encryption), wrap: new Map(wrapping) };
