@@ -54,14 +54,15 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names } = exchange;
-    const { route, name, version, role, query } = findRoute(exchange.method, request.url);
-    const call: Call = { hsm, caller, base: names.base, name, version, role, query };
+    const { route, name, version, item, query } = findRoute(exchange.method, request.url);
+    const call: Call = { hsm, caller, base: names.base, name, version, item, query };
     if (route.body === undefined) {
       ask({ exchange, route, call, body: undefined });
       return;
     }
     readJson(
       request,
+      route.bodyMax,
       (body) => ask({ exchange, route, call, body }),
       (reason) => fail(exchange, reason),
     );

@@ -90,6 +90,26 @@ export const cipherBody = z.object({
 });
 export const randomBody = z.object({ count: z.int() });
 
+export const restoreBody = z.object({ value: someBytes });
+
+const duration = optional(z.string().max(64));
+
+export const policyBody = z.object({
+  lifetimeActions: optional(
+    z
+      .array(
+        z.object({
+          action: z.object({ type: z.string().max(64) }),
+          trigger: z.object({ timeAfterCreate: duration, timeBeforeExpiry: duration }),
+        }),
+      )
+      .max(20),
+  ),
+  attributes: optional(z.object({ expiryTime: duration })),
+});
+
+export const settingBody = z.object({ value: z.string() });
+
 const actions = optional(z.array(z.string().max(256)).max(100));
 
 export const definitionBody = z.object({
@@ -117,6 +137,9 @@ export type UpdateBody = z.infer<typeof updateBody>;
 export type SignBody = z.infer<typeof signBody>;
 export type VerifyBody = z.infer<typeof verifyBody>;
 export type CipherBody = z.infer<typeof cipherBody>;
+export type RestoreBody = z.infer<typeof restoreBody>;
+export type PolicyBody = z.infer<typeof policyBody>;
+export type SettingBody = z.infer<typeof settingBody>;
 export type RandomBody = z.infer<typeof randomBody>;
 export type DefinitionBody = z.infer<typeof definitionBody>;
 export type AssignmentBody = z.infer<typeof assignmentBody>;

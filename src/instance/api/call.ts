@@ -11,8 +11,8 @@ export interface Call {
   /** Name of the key; empty where the route has none. */
   readonly name: string;
   readonly version: string | undefined;
-  /** Name of the role definition or assignment, in lower case; empty where the route has none. */
-  readonly role: string;
+  /** Name of the role definition, role assignment or setting, in lower case; empty where the route has none. */
+  readonly item: string;
   readonly query: Query;
 }
 

@@ -79,6 +79,14 @@ const rows: Readonly<Record<Code, Row>> = {
   },
   NoSuchPath: { status: 404, code: 'NotFound', message: asIs },
   KeyNotFound: { status: 404, code: 'KeyNotFound', message: notFound },
+  // The service says it twice.
+  RotatedKeyNotFound: {
+    status: 404,
+    code: 'KeyNotFound',
+    message: (detail, base) => `Key not found: ${notFound(detail, base)}`,
+  },
+  RotationPolicyNotFound: { status: 404, code: 'KeyNotFound', message: notFound },
+  SettingNotFound: { status: 404, code: 'NotFound', message: (name) => `There is no setting '${name}'` },
   DeletedKeyNotFound: { status: 404, code: 'KeyNotFound', message: notFound },
   NoSuchMethod: { status: 405, code: 'MethodNotAllowed', message: asIs },
   BodyTooSlow: { status: 408, code: 'RequestTimeout', message: asIs },
@@ -88,6 +96,17 @@ const rows: Readonly<Record<Code, Row>> = {
     message: (name) =>
       `Key ${name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged.`,
     inner: 'ObjectIsDeletedButRecoverable',
+  },
+  KeyExists: {
+    status: 409,
+    code: 'Conflict',
+    message: (name) => `Key ${name} exists already; delete and purge it before it is restored.`,
+  },
+  KeyChanged: { status: 409, code: 'Conflict', message: asIs },
+  MalformedBackup: {
+    status: 400,
+    code: 'MalformedBackupBlob',
+    message: () => 'Backup blob belongs to a different crypto domain and cannot be used with this instance.',
   },
   AlreadyFounded: { status: 409, code: 'Conflict', message: (name) => `The pool ${name} exists already` },
   AlreadySubmitted: { status: 409, code: 'Conflict', message: asIs },

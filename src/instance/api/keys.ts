@@ -1,5 +1,6 @@
 // Handlers of key management.
-import { fromBase64url } from '../../values/bytes.js';
+import { fromBase64url, toBase64url } from '../../values/bytes.js';
+import { backupKey } from '../hsm/backup-key.js';
 import { createKey } from '../hsm/create-key.js';
 import { deleteKey } from '../hsm/delete-key.js';
 import { getDeletedKey } from '../hsm/get-deleted-key.js';
@@ -10,8 +11,9 @@ import { listKeys } from '../hsm/list-keys.js';
 import { listVersions } from '../hsm/list-versions.js';
 import { purgeKey } from '../hsm/purge-key.js';
 import { recoverKey } from '../hsm/recover-key.js';
+import { restoreKey } from '../hsm/restore-key.js';
 import { updateKey } from '../hsm/update-key.js';
-import type { CreateBody, ImportBody, UpdateBody } from './bodies.js';
+import type { CreateBody, ImportBody, RestoreBody, UpdateBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
 import { deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
@@ -90,6 +92,16 @@ export async function recover({ hsm, caller, base, name }: Call): Promise<string
 export async function purge({ hsm, caller, name }: Call): Promise<string> {
   await purgeKey(hsm, caller, name);
   return '';
+}
+
+/** `POST /keys/{name}/backup`: the backup, a text, in base64url. */
+export async function backup({ hsm, caller, name }: Call): Promise<string> {
+  return `{"value":"${toBase64url(Buffer.from(await backupKey(hsm, caller, name)))}"}`;
+}
+
+/** `POST /keys/restore`: a KeyBundle. */
+export async function restore({ hsm, caller, base }: Call, { value }: RestoreBody): Promise<string> {
+  return keyBundle(base, await restoreKey(hsm, caller, value.toString('latin1')));
 }
 
 function limitOf({ maxResults }: Query): number {

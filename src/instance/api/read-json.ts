@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { ApiError } from './errors.js';
 
-/** The largest body of any operation here is the import of an RSA-4096 key, below 8 KiB. */
+/** Enough for every operation that does not say otherwise: the import of an RSA-4096 key has less than 8 KiB. */
 const BODY_MAX = 65_536;
 const BYTE_ORDER_MARK = 0xfeff;
 const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]*)/i;
@@ -11,36 +11,42 @@ const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]*)/i;
 /**
  * Calls one of the two once the body is there, possibly in this turn, and neither if the client leaves before that.
  * A request without a body gives undefined, an empty one an empty object.
+ *
+ * @param most bytes that the body may have, if not the usual limit.
  */
 export function readJson(
   request: IncomingMessage,
+  most: number | undefined,
   done: (body: unknown) => void,
   refused: (reason: ApiError) => void,
 ): void {
   const { headers } = request;
+  const bodyMax = most ?? BODY_MAX;
   const length = headers['content-length'];
   if (length === undefined && headers['transfer-encoding'] === undefined) {
     done(undefined);
     return;
   }
-  if (Number(length ?? 0) > BODY_MAX) {
-    refused(tooLarge());
+  if (Number(length ?? 0) > bodyMax) {
+    refused(tooLarge(bodyMax));
     return;
   }
   if (!isPlainUtf8(headers)) {
     refused(new ApiError('UnsupportedMedia', 'The body must be plain JSON in UTF-8'));
     return;
   }
-  let read: Buffer | undefined;
+  const read: Buffer[] = [];
+  let size = 0;
   const take = (chunk: Buffer) => {
-    read = read === undefined ? chunk : Buffer.concat([read, chunk]);
-    if (read.length <= BODY_MAX) return;
+    read.push(chunk);
+    size += chunk.length;
+    if (size <= bodyMax) return;
     // What is still to come is read and dropped, so that the client hears the answer.
     request.off('data', take).off('end', end).resume();
-    refused(tooLarge());
+    refused(tooLarge(bodyMax));
   };
   const end = () => {
-    const body = parse(read);
+    const body = parse(read.length > 1 ? Buffer.concat(read) : read[0]);
     if (body instanceof ApiError) refused(body);
     else done(body);
   };
@@ -67,6 +73,6 @@ function parse(bytes: Buffer | undefined): object | ApiError {
   return new ApiError('MalformedJson', 'The body is not valid JSON');
 }
 
-function tooLarge(): ApiError {
-  return new ApiError('BodyTooLarge', `The body is larger than ${BODY_MAX} bytes`);
+function tooLarge(bodyMax: number): ApiError {
+  return new ApiError('BodyTooLarge', `The body is larger than ${bodyMax} bytes`);
 }

@@ -23,16 +23,16 @@ export const listDefinitions =
   ({ hsm, caller, name, query }: Call): Answer =>
     whenDone(listRoleDefinitions(hsm, caller, scopeOf(name), roleNameIn(query.filter)), definitionList);
 
-/** `GET {scope}/…/roleDefinitions/{role}`: a RoleDefinition. */
+/** `GET {scope}/…/roleDefinitions/{item}`: a RoleDefinition. */
 export const getDefinition =
   (scopeOf: ScopeOf) =>
-  ({ hsm, caller, name, role }: Call): Answer =>
-    whenDone(getRoleDefinition(hsm, caller, scopeOf(name), role), roleDefinition);
+  ({ hsm, caller, name, item }: Call): Answer =>
+    whenDone(getRoleDefinition(hsm, caller, scopeOf(name), item), roleDefinition);
 
-/** `PUT /…/roleDefinitions/{role}`: the RoleDefinition, made or replaced. */
-export async function putDefinition({ hsm, caller, role }: Call, body: DefinitionBody): Promise<string> {
+/** `PUT /…/roleDefinitions/{item}`: the RoleDefinition, made or replaced. */
+export async function putDefinition({ hsm, caller, item }: Call, body: DefinitionBody): Promise<string> {
   const { roleName, description, type, permissions, assignableScopes } = body.properties;
-  const name = guidOf(role) ?? bad('Role definition name must be a GUID');
+  const name = guidOf(item) ?? bad('Role definition name must be a GUID');
   if (type !== undefined && type !== '' && type.toLowerCase() !== 'customrole') {
     bad("Property 'properties.type': must be 'CustomRole'");
   }
@@ -56,9 +56,9 @@ export async function putDefinition({ hsm, caller, role }: Call, body: Definitio
   );
 }
 
-/** `DELETE /…/roleDefinitions/{role}`: the RoleDefinition that was. */
-export async function deleteDefinition({ hsm, caller, role }: Call): Promise<string> {
-  return roleDefinition(await deleteRoleDefinition(hsm, caller, role));
+/** `DELETE /…/roleDefinitions/{item}`: the RoleDefinition that was. */
+export async function deleteDefinition({ hsm, caller, item }: Call): Promise<string> {
+  return roleDefinition(await deleteRoleDefinition(hsm, caller, item));
 }
 
 /** `GET {scope}/…/roleAssignments`: a list of RoleAssignments, all in one page. */
@@ -67,18 +67,18 @@ export const listAssignments =
   ({ hsm, caller, name, query }: Call): Answer =>
     whenDone(listRoleAssignments(hsm, caller, scopeOf(name), principalIn(query.filter)), assignmentList);
 
-/** `GET {scope}/…/roleAssignments/{role}`: a RoleAssignment. */
+/** `GET {scope}/…/roleAssignments/{item}`: a RoleAssignment. */
 export const getAssignment =
   (scopeOf: ScopeOf) =>
-  ({ hsm, caller, name, role }: Call): Answer =>
-    whenDone(getRoleAssignment(hsm, caller, scopeOf(name), role), roleAssignment);
+  ({ hsm, caller, name, item }: Call): Answer =>
+    whenDone(getRoleAssignment(hsm, caller, scopeOf(name), item), roleAssignment);
 
-/** `PUT {scope}/…/roleAssignments/{role}`: the RoleAssignment. */
+/** `PUT {scope}/…/roleAssignments/{item}`: the RoleAssignment. */
 export const createAssignment =
   (scopeOf: ScopeOf) =>
   async (call: Call, { properties }: AssignmentBody): Promise<string> => {
     const wish = {
-      name: guidOf(call.role) ?? bad('Role assignment name must be a GUID'),
+      name: guidOf(call.item) ?? bad('Role assignment name must be a GUID'),
       principalId: guidOf(properties.principalId) ?? bad("Property 'properties.principalId': must be a GUID"),
       roleDefinitionId: definitionNamed(properties.roleDefinitionId),
       scope: scopeOf(call.name),
@@ -86,11 +86,11 @@ export const createAssignment =
     return roleAssignment(await createRoleAssignment(call.hsm, call.caller, wish));
   };
 
-/** `DELETE {scope}/…/roleAssignments/{role}`: the RoleAssignment that was. */
+/** `DELETE {scope}/…/roleAssignments/{item}`: the RoleAssignment that was. */
 export const deleteAssignment =
   (scopeOf: ScopeOf) =>
-  async ({ hsm, caller, name, role }: Call): Promise<string> =>
-    roleAssignment(await deleteRoleAssignment(hsm, caller, scopeOf(name), role));
+  async ({ hsm, caller, name, item }: Call): Promise<string> =>
+    roleAssignment(await deleteRoleAssignment(hsm, caller, scopeOf(name), item));
 
 // As the service writes it, and as the general Azure form has it.
 const DEFINITION_ID =

@@ -9,22 +9,18 @@ export interface Match {
   readonly route: Route;
   readonly name: string;
   readonly version: string | undefined;
-  readonly role: string;
+  readonly item: string;
   readonly query: Query;
 }
 
 const NAME = /^[0-9a-zA-Z-]{1,127}$/;
 /** Operations of the service that are not offered; refused as the service refuses one it does not know. */
-const NOT_OFFERED = new Set([
-  'attestation',
-  'backup',
-  'release',
-  'restore',
-  'rotate',
-  'rotationpolicy',
-  'securewrapkey',
-  'secureunwrapkey',
-]);
+const NOT_OFFERED = new Set(['attestation', 'release', 'restore', 'securewrapkey', 'secureunwrapkey']);
+
+/** Last segments of operations on a key; none of them is a version. */
+const OPERATIONS: ReadonlySet<string> = new Set(
+  routes.map(({ path }) => path.split('/').at(-1) ?? '').filter((segment) => !segment.startsWith('{')),
+);
 
 interface Pattern {
   readonly route: Route;
@@ -82,7 +78,7 @@ function search(method: string, url: string): Match {
         checkVersion(query.apiVersion, route.since, names.at(-1) ?? '');
       }
       const version = segments[names.indexOf('{version}')];
-      return { route, name, version, role: folded[names.indexOf('{role}')] ?? '', query };
+      return { route, name, version, item: folded[names.indexOf('{item}')] ?? '', query };
     }
   }
   const last = folded.at(-1) ?? '';
@@ -103,5 +99,5 @@ function fits({ segments }: Pattern, folded: readonly string[]): boolean {
 /** The name of an operation in the version's place is not a version. */
 function isVersion(names: readonly string[], folded: readonly string[]): boolean {
   const version = folded[names.indexOf('{version}')];
-  return version === undefined || !NOT_OFFERED.has(version);
+  return version === undefined || !(NOT_OFFERED.has(version) || OPERATIONS.has(version));
 }

@@ -6,13 +6,15 @@ import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
 import * as keys from './keys.js';
 import * as roles from './roles.js';
+import * as rotation from './rotation.js';
+import * as settings from './settings.js';
 import type { ApiVersion } from './versions.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface Route {
   readonly method: Method;
-  /** Fixed segments in lower case; `{name}` of a key, `{version}` which may be left out, `{role}`. */
+  /** Fixed segments in lower case; `{name}` of a key, `{version}` which may be left out, `{item}` for anything else. */
   readonly path: string;
   /** Without the prefix `Microsoft.KeyVault/managedHsm/`; asserted by the verb, named here for readers and tests. */
   readonly action: string;
@@ -21,6 +23,8 @@ export interface Route {
   readonly since: ApiVersion;
   /** Absent: a body is neither needed nor read. */
   readonly body?: z.ZodType;
+  /** Bytes that the body may have; the usual limit when absent. */
+  readonly bodyMax?: number;
   readonly status: 200 | 201 | 204;
   readonly run: (call: Call, body: unknown) => Answer;
 }
@@ -53,6 +57,9 @@ function withBody<T>(
   };
 }
 
+/** The backup of a key with a hundred versions, each with the longest tags and policy. */
+const BACKUP_MAX = 8 * 1024 * 1024;
+
 const operation = (name: string) => `keys/{name}/{version}/${name}`;
 
 const AUTHORIZATION = 'providers/microsoft.authorization';
@@ -67,22 +74,22 @@ function roleRoutes(prefix: string, scope: Route['scope'], scopeOf: roles.ScopeO
   return [
     bare(['GET', definitions, `${DEFINITIONS}/read/action`, scope, since], roles.listDefinitions(scopeOf)),
     bare(
-      ['GET', `${definitions}/{role}`, `${DEFINITIONS}/read/action`, scope, since],
+      ['GET', `${definitions}/{item}`, `${DEFINITIONS}/read/action`, scope, since],
       roles.getDefinition(scopeOf),
     ),
     bare(['GET', assignments, `${ASSIGNMENTS}/read/action`, scope, since], roles.listAssignments(scopeOf)),
     bare(
-      ['GET', `${assignments}/{role}`, `${ASSIGNMENTS}/read/action`, scope, since],
+      ['GET', `${assignments}/{item}`, `${ASSIGNMENTS}/read/action`, scope, since],
       roles.getAssignment(scopeOf),
     ),
     withBody(
-      ['PUT', `${assignments}/{role}`, `${ASSIGNMENTS}/write/action`, scope, since],
+      ['PUT', `${assignments}/{item}`, `${ASSIGNMENTS}/write/action`, scope, since],
       bodies.assignmentBody,
       roles.createAssignment(scopeOf),
       201,
     ),
     bare(
-      ['DELETE', `${assignments}/{role}`, `${ASSIGNMENTS}/delete/action`, scope, since],
+      ['DELETE', `${assignments}/{item}`, `${ASSIGNMENTS}/delete/action`, scope, since],
       roles.deleteAssignment(scopeOf),
     ),
   ];
@@ -100,6 +107,22 @@ export const routes: readonly Route[] = [
     keys.update,
   ),
   bare(['DELETE', 'keys/{name}', 'keys/delete', 'key', '7.0'], keys.remove),
+  bare(['POST', 'keys/{name}/backup', 'keys/backup/action', 'key', '7.0'], keys.backup),
+  {
+    ...withBody(
+      ['POST', 'keys/restore', 'keys/restore/action', '/keys', '7.0'],
+      bodies.restoreBody,
+      keys.restore,
+    ),
+    bodyMax: BACKUP_MAX,
+  },
+  bare(['POST', 'keys/{name}/rotate', 'keys/rotate/action', 'key', '7.3'], rotation.rotate),
+  bare(['GET', 'keys/{name}/rotationpolicy', 'keys/read/action', 'key', '7.3'], rotation.getPolicy),
+  withBody(
+    ['PUT', 'keys/{name}/rotationpolicy', 'keys/write/action', 'key', '7.3'],
+    bodies.policyBody,
+    rotation.setPolicy,
+  ),
   bare(['GET', 'deletedkeys', 'keys/deletedKeys/read/action', '/keys', '7.0'], keys.listDeleted),
   bare(['GET', 'deletedkeys/{name}', 'keys/deletedKeys/read/action', 'key', '7.0'], keys.getDeleted),
   bare(['POST', 'deletedkeys/{name}/recover', 'keys/deletedKeys/recover/action', 'key', '7.0'], keys.recover),
@@ -127,18 +150,25 @@ export const routes: readonly Route[] = [
     crypto.unwrap,
   ),
   withBody(['POST', 'rng', 'rng/action', '/', '7.3-preview'], bodies.randomBody, crypto.randomBytes),
+  bare(['GET', 'settings', 'settings/read/action', '/', '7.4-preview.1'], settings.list),
+  bare(['GET', 'settings/{item}', 'settings/read/action', '/', '7.4-preview.1'], settings.get),
+  withBody(
+    ['PATCH', 'settings/{item}', 'settings/write/action', '/', '7.4-preview.1'],
+    bodies.settingBody,
+    settings.change,
+  ),
   ...roleRoutes('', '/', () => '/'),
   ...roleRoutes('keys/', '/keys', () => '/keys'),
   ...roleRoutes('keys/{name}/', 'key', (name) => `/keys/${name}`),
   // Definitions are made for the whole HSM and nowhere else.
   withBody(
-    ['PUT', `${AUTHORIZATION}/roledefinitions/{role}`, `${DEFINITIONS}/write/action`, '/', '7.2-preview'],
+    ['PUT', `${AUTHORIZATION}/roledefinitions/{item}`, `${DEFINITIONS}/write/action`, '/', '7.2-preview'],
     bodies.definitionBody,
     roles.putDefinition,
     201,
   ),
   bare(
-    ['DELETE', `${AUTHORIZATION}/roledefinitions/{role}`, `${DEFINITIONS}/delete/action`, '/', '7.2-preview'],
+    ['DELETE', `${AUTHORIZATION}/roledefinitions/{item}`, `${DEFINITIONS}/delete/action`, '/', '7.2-preview'],
     roles.deleteDefinition,
   ),
 ];

@@ -9,6 +9,7 @@ import type {
   KeyView,
   Page,
 } from '../hsm/key-view.js';
+import type { RotationPolicy } from '../hsm/rotation-policy.js';
 import { toJson, type Json } from './json.js';
 
 /** KeyBundle. */
@@ -46,6 +47,19 @@ export function deletedKeyPage(base: string, page: Page<DeletedKeyItemView>, ask
     ...deletion(base, item.name, item),
   }));
   return toJson({ nextLink: nextLink(base, 'deletedkeys', page.next, asked), value });
+}
+
+/** RotationPolicy; blank where there is none. */
+export function rotationPolicy(name: string, policy: RotationPolicy | undefined): string {
+  return toJson({
+    attributes: { created: policy?.created, expiryTime: policy?.expiryTime, updated: policy?.updated },
+    // Relative, as the service writes it.
+    id: `keys/${name}/rotationpolicy`,
+    lifetimeActions: (policy?.actions ?? []).map(({ type, timeAfterCreate, timeBeforeExpiry }) => ({
+      action: { type },
+      trigger: { timeAfterCreate, timeBeforeExpiry },
+    })),
+  });
 }
 
 /** What the client asked of a list. */

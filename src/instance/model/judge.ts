@@ -3,7 +3,7 @@
 import { applyToRoles } from './rbac/apply.js';
 import { permit } from './rbac/permit.js';
 import { applyToKeys } from './keys/apply.js';
-import { found, POOL } from './pool.js';
+import { changeSetting, found, POOL } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
 import type { Mutation } from './mutation.js';
@@ -37,7 +37,12 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
     case 'RoleAssignmentCreated':
     case 'RoleAssignmentDeleted':
       return applyToRoles(state, mutation);
+    case 'SettingChanged':
+      return changeSetting(state, mutation);
     case 'KeyVersionCreated':
+    case 'KeyRotated':
+    case 'RotationPolicySet':
+    case 'KeyRestored':
     case 'KeyUpdated':
     case 'KeyDeleted':
     case 'KeyRecovered':
@@ -52,8 +57,12 @@ export type Tag = `key:${string}` | `principal:${string}` | 'assignments' | 'def
 export function tagsOf(mutation: Mutation): Tag[] {
   switch (mutation.kind) {
     case 'PoolFounded':
+    case 'SettingChanged':
       return ['pool'];
     case 'KeyVersionCreated':
+    case 'KeyRotated':
+    case 'RotationPolicySet':
+    case 'KeyRestored':
     case 'KeyUpdated':
     case 'KeyDeleted':
     case 'KeyRecovered':

@@ -3,8 +3,9 @@
 import type { Founding } from '../../values/messages.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
-import type { KeyOperation } from './keys/records.js';
-import type { InternalKey, InternalPurpose } from './pool.js';
+import type { KeyOperation, KeyVersion, ReleasePolicy } from './keys/records.js';
+import type { PolicyWish, RotationPolicy } from './keys/rotation.js';
+import type { InternalKey, InternalPurpose, SettingName } from './pool.js';
 import type { DataAction } from './rbac/built-in-roles.js';
 import type { Assignment, Caller, RoleDefinition, Scope } from './rbac/records.js';
 
@@ -41,6 +42,33 @@ export interface KeyVersionCreated extends Envelope {
   readonly notBefore?: Seconds;
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
+  readonly releasePolicy?: ReleasePolicy;
+}
+
+/** A version that follows another and takes after it. */
+export interface KeyRotated extends Envelope {
+  readonly kind: 'KeyRotated';
+  readonly name: string;
+  readonly version: string;
+  readonly sealed: SealedKey;
+  /** The version that was the newest one and still must be; absent when somebody asked for the rotation. */
+  readonly due?: string;
+}
+
+/** A blank policy removes what was set. */
+export interface RotationPolicySet extends Envelope {
+  readonly kind: 'RotationPolicySet';
+  readonly name: string;
+  readonly policy: PolicyWish;
+}
+
+/** A key with all its versions, from its backup. */
+export interface KeyRestored extends Envelope {
+  readonly kind: 'KeyRestored';
+  readonly name: string;
+  /** In order of creation; never empty. */
+  readonly versions: readonly KeyVersion[];
+  readonly rotation?: RotationPolicy;
 }
 
 /** Members left out are kept. */
@@ -54,6 +82,7 @@ export interface KeyUpdated extends Envelope {
   readonly notBefore?: Seconds;
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
+  readonly releasePolicy?: ReleasePolicy;
 }
 
 export interface KeyDeleted extends Envelope {
@@ -69,6 +98,14 @@ export interface KeyRecovered extends Envelope {
 export interface KeyPurged extends Envelope {
   readonly kind: 'KeyPurged';
   readonly name: string;
+  /** By the pool itself, at the end of retention. */
+  readonly due?: true;
+}
+
+export interface SettingChanged extends Envelope {
+  readonly kind: 'SettingChanged';
+  readonly name: SettingName;
+  readonly value: boolean;
 }
 
 /** A custom role as it is from now on, in place of whatever had its name. */
@@ -93,10 +130,18 @@ export interface RoleAssignmentDeleted extends Envelope {
   readonly assignment: Assignment;
 }
 
-export type Mutation = PoolFounded | KeyMutation | RoleMutation;
+export type Mutation = PoolFounded | SettingChanged | KeyMutation | RoleMutation;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
-export type KeyMutation = KeyVersionCreated | KeyUpdated | KeyDeleted | KeyRecovered | KeyPurged;
+export type KeyMutation =
+  | KeyVersionCreated
+  | KeyRotated
+  | RotationPolicySet
+  | KeyRestored
+  | KeyUpdated
+  | KeyDeleted
+  | KeyRecovered
+  | KeyPurged;
 
 /** The blobs that every slot must open before the mutation may stand. */
 export function sealedIn(mutation: Mutation): readonly SealedKey[] {
@@ -104,7 +149,12 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
     case 'PoolFounded':
       return Object.values(mutation.internal).map(({ sealed }) => sealed);
     case 'KeyVersionCreated':
+    case 'KeyRotated':
       return [mutation.sealed];
+    case 'KeyRestored':
+      return mutation.versions;
+    case 'SettingChanged':
+    case 'RotationPolicySet':
     case 'KeyUpdated':
     case 'KeyDeleted':
     case 'KeyRecovered':

@@ -1,8 +1,9 @@
 // The pool itself: what it was founded with, and its own keys.
+import { assert } from '../../values/assert.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
 import type { Founding } from '../../values/messages.js';
-import type { PoolFounded } from './mutation.js';
+import type { PoolFounded, SettingChanged } from './mutation.js';
 import { put, type Change, type State } from './state.js';
 import { Refusal } from './refusal.js';
 import { assign } from './rbac/assign.js';
@@ -16,7 +17,13 @@ export interface Pool {
   readonly issuers: Founding['issuers'];
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
+  readonly settings: Readonly<Record<SettingName, boolean>>;
 }
+
+/** The settings that the service has (section 14 of its reference). */
+export const settingNames = ['AllowKeyManagementOperationsThroughARM'] as const;
+
+export type SettingName = (typeof settingNames)[number];
 
 /** A key of the pool's own, sealed like any other. */
 export interface InternalKey {
@@ -59,6 +66,8 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     issuers: founding.issuers,
     retentionDays: founding.retentionDays,
     purgeProtection: founding.purgeProtection,
+    // The HSM does not trust the control plane with its keys unless an Administrator says so.
+    settings: { AllowKeyManagementOperationsThroughARM: false },
   };
   const changes = [
     put('pool', POOL, pool),
@@ -73,4 +82,11 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     ...cryptoUsers.map((principal) => [principal, CRYPTO_USER] as const),
   ];
   return [...changes, ...assign(state, wished, mutation.assignmentIds)];
+}
+
+/** Changes a setting of a founded pool. */
+export function changeSetting(state: State, { name, value }: SettingChanged): Change[] {
+  const pool = state.get('pool', POOL);
+  assert(pool !== undefined, 'an active pool is founded');
+  return [put('pool', POOL, { ...pool, settings: { ...pool.settings, [name]: value } })];
 }

@@ -7,6 +7,13 @@ export type RefusalCode =
   | 'KeyNotFound'
   | 'DeletedKeyNotFound'
   | 'NameHeldByDeletedKey'
+  | 'KeyExists'
+  /** Somebody else was faster. */
+  | 'KeyChanged'
+  | 'RotatedKeyNotFound'
+  | 'RotationPolicyNotFound'
+  | 'SettingNotFound'
+  | 'MalformedBackup'
   | 'TooManyKeys'
   | 'TooManyVersions'
   | 'KeyDisabled'

@@ -1,5 +1,6 @@
 // What a pool remembers, as tables of records, and what may be said of a change to it. Knows no disk: the store
 // gives the same interface over SQLite, tests over maps, and the undecided tail as a layer over either.
+import type { Due } from './keys/due.js';
 import type { Key, DeletedKey, KeyVersion } from './keys/records.js';
 import type { AssignedAt, Assignment, Grants, RoleDefinition } from './rbac/records.js';
 import type { Pool, InternalKey } from './pool.js';
@@ -12,6 +13,8 @@ export interface Tables {
   deleted: DeletedKey;
   /** Versions of live and deleted keys by `{name}/{version}`. */
   versions: KeyVersion;
+  /** What is to happen to keys by itself, by time. */
+  due: Due;
   /** Role assignments by GUID. */
   assignments: Assignment;
   /** What follows from the assignments, by principal: what a permission check reads. */
@@ -47,6 +50,7 @@ export const tableNames: readonly TableName[] = [
   'keys',
   'deleted',
   'versions',
+  'due',
   'assignments',
   'grants',
   'assignedAt',

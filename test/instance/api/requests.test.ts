@@ -67,11 +67,7 @@ describe('paths', () => {
   });
 
   it.each([
-    ['GET', '/keys/Key-1/rotationpolicy'],
-    ['POST', '/keys/Key-1/rotate'],
-    ['POST', '/keys/Key-1/backup'],
-    ['POST', '/keys/restore'],
-    ['POST', '/keys//restore'],
+    ['PUT', '/keys/Key-1/restore'],
     ['GET', '/keys/Key-1/attestation'],
     ['POST', '/keys/Key-1/0123/release'],
     ['POST', '/keys/Key-1/nonsense'],

@@ -25,6 +25,14 @@ it('the routes are these and no others', () => {
     [
       'DELETE /deletedkeys/{name} needs keys/deletedKeys/delete at key',
       'DELETE /keys/{name} needs keys/delete at key',
+      'POST /keys/{name}/backup needs keys/backup/action at key',
+      'POST /keys/restore needs keys/restore/action at /keys',
+      'POST /keys/{name}/rotate needs keys/rotate/action at key',
+      'GET /keys/{name}/rotationpolicy needs keys/read/action at key',
+      'PUT /keys/{name}/rotationpolicy needs keys/write/action at key',
+      'GET /settings needs settings/read/action at /',
+      'GET /settings/{item} needs settings/read/action at /',
+      'PATCH /settings/{item} needs settings/write/action at /',
       'GET /deletedkeys needs keys/deletedKeys/read/action at /keys',
       'GET /deletedkeys/{name} needs keys/deletedKeys/read/action at key',
       'GET /keys needs keys/read/action at /keys',
@@ -51,15 +59,15 @@ it('the routes are these and no others', () => {
         const path = `/${prefix}providers/microsoft.authorization`;
         return [
           `GET ${path}/roledefinitions needs roleDefinitions/read/action at ${scope}`,
-          `GET ${path}/roledefinitions/{role} needs roleDefinitions/read/action at ${scope}`,
+          `GET ${path}/roledefinitions/{item} needs roleDefinitions/read/action at ${scope}`,
           `GET ${path}/roleassignments needs roleAssignments/read/action at ${scope}`,
-          `GET ${path}/roleassignments/{role} needs roleAssignments/read/action at ${scope}`,
-          `PUT ${path}/roleassignments/{role} needs roleAssignments/write/action at ${scope}`,
-          `DELETE ${path}/roleassignments/{role} needs roleAssignments/delete/action at ${scope}`,
+          `GET ${path}/roleassignments/{item} needs roleAssignments/read/action at ${scope}`,
+          `PUT ${path}/roleassignments/{item} needs roleAssignments/write/action at ${scope}`,
+          `DELETE ${path}/roleassignments/{item} needs roleAssignments/delete/action at ${scope}`,
         ];
       }),
-      'PUT /providers/microsoft.authorization/roledefinitions/{role} needs roleDefinitions/write/action at /',
-      'DELETE /providers/microsoft.authorization/roledefinitions/{role} needs roleDefinitions/delete/action at /',
+      'PUT /providers/microsoft.authorization/roledefinitions/{item} needs roleDefinitions/write/action at /',
+      'DELETE /providers/microsoft.authorization/roledefinitions/{item} needs roleDefinitions/delete/action at /',
     ].sort(),
   );
 });
@@ -98,7 +106,7 @@ describe.each(table)('%s', (_, route) => {
     const waited = own.hsm.waitedFor[0] ?? [];
     expect(waited).toEqual(expect.arrayContaining(['pool', 'definitions', `principal:${STRANGER}`]));
     if (route.path.includes('roleassignments')) expect(waited).toContain('assignments');
-    else if (route.scope !== '/' && !route.path.includes('roledefinitions')) {
+    else if (route.scope !== '/' && !/roledefinitions|restore$/.test(route.path)) {
       expect(waited).toContain(route.scope === 'key' ? 'key:k' : 'keys');
     }
     await own.stop();

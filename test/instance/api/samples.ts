@@ -21,6 +21,8 @@ export function bodyOf({ body, path }: Route): unknown {
   if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
   if (path.endsWith('create')) return { kty: 'EC' };
   if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
+  if (path.startsWith('settings')) return { value: 'true' };
+  if (path.endsWith('rotationpolicy')) return { attributes: { expiryTime: 'P90D' } };
   if (path === 'rng') return { count: 1 };
   if (path === 'keys/{name}/{version}') return {};
   return { alg: 'ES256', value: 'AAAA', digest: 'AAAA' };
@@ -28,7 +30,7 @@ export function bodyOf({ body, path }: Route): unknown {
 
 /** The paths that lead to the route, with a version, without, and with an empty one. */
 export function pathsOf({ path }: Route): string[] {
-  const named = `/${path.replace('{name}', 'k').replace('{role}', GUID)}`;
+  const named = `/${path.replace('{name}', 'k').replace('{item}', GUID)}`;
   const [before, after] = named.split('/{version}');
   if (after === undefined) return [named];
   return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];

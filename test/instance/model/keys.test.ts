@@ -86,7 +86,7 @@ describe('soft deletion', () => {
     const versions = [versionOf(log, 'k/v1'), versionOf(log, 'k/v2')];
     log.take(plain('KeyDeleted', 'k', NOW + 5));
     expect(log.state.get('keys', 'k')).toBeUndefined();
-    expect(log.state.get('deleted', 'k')).toEqual({
+    expect(log.state.get('deleted', 'k')).toMatchObject({
       name: 'k',
       versions: ['v1', 'v2'],
       deleted: NOW + 5,

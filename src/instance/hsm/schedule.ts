@@ -1,0 +1,75 @@
+// What the pool does to keys by itself: rotations by policy, purges at the end of retention. The primary alone
+// proposes them; each is judged in log order like any other change, and names what it saw, so that it happens once.
+import type { Logger } from 'pino';
+import { newUuid } from '../../values/ids.js';
+import type { Due } from '../model/keys/due.js';
+import { RefusedError } from '../model/refusal.js';
+import type { Hsm } from './hsm.js';
+import { rotateByPolicy } from './rotate-key.js';
+
+/** How often it is looked: the policies speak of days. */
+const LOOK_MS = 1_000;
+/** What failed is tried again after this many looks. */
+const PATIENCE = 30;
+/** At a time; the rest follows with the next look. */
+const BATCH = 50;
+
+export class Schedule {
+  readonly #hsm: Hsm;
+  readonly #mayPropose: () => boolean;
+  readonly #logger: Logger;
+  /** Looks to wait, by id of what failed. */
+  readonly #failed = new Map<string, number>();
+  #busy = false;
+
+  /** @param mayPropose whether this member is the primary of a pool that is in sync and decided. */
+  constructor(hsm: Hsm, mayPropose: () => boolean, logger: Logger) {
+    this.#hsm = hsm;
+    this.#mayPropose = mayPropose;
+    this.#logger = logger;
+  }
+
+  /** Looks again and again for the life of the process. */
+  start(): void {
+    setInterval(() => void this.look(), LOOK_MS).unref();
+  }
+
+  /** Does what is due now; resolves when it is done or has failed. Also called when the clock was moved. */
+  async look(): Promise<void> {
+    if (this.#busy || !this.#mayPropose()) return;
+    this.#busy = true;
+    try {
+      for (const [id, due] of this.#hsm.state.range('due', '', BATCH)) {
+        if (due.time > this.#hsm.now()) break;
+        if (!this.#isPatient(id)) await this.#carryOut(id, due);
+      }
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #isPatient(id: string): boolean {
+    const looks = this.#failed.get(id) ?? 0;
+    if (looks > 0) this.#failed.set(id, looks - 1);
+    return looks > 0;
+  }
+
+  async #carryOut(id: string, due: Due): Promise<void> {
+    try {
+      if (due.kind === 'rotate') await rotateByPolicy(this.#hsm, due.name);
+      else await this.#purge(due.name);
+      this.#failed.delete(id);
+      this.#logger.info({ key: due.name, kind: due.kind }, 'done as it was due');
+    } catch (error) {
+      // Somebody else was faster: what is due now is another matter.
+      if (error instanceof RefusedError && error.refusal.code === 'KeyChanged') return;
+      if (this.#failed.size > BATCH) this.#failed.clear();
+      this.#failed.set(id, PATIENCE);
+      this.#logger.warn({ err: error, key: due.name, kind: due.kind }, 'what is due could not be done');
+    }
+  }
+
+  async #purge(name: string): Promise<void> {
+    await this.#hsm.submit({ kind: 'KeyPurged', id: newUuid(), time: this.#hsm.now(), name, due: true });
+  }
+}
