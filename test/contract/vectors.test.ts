@@ -474,9 +474,15 @@ const families: readonly Family[] = [
 
 for (const { name, files, drive, counts } of families) {
   test(`${name}: every known answer is given, and what is invalid is refused`, async () => {
-    refusals.clear();
-    const tally = await tallyOf(files.flatMap(groupsOf), drive);
-    expect(tally).toEqual({ counts, problems: [] });
-    expect([...refusals].filter((message) => !IN_SIGHT.test(message) && message !== UNREADABLE)).toEqual([]);
+    const groups = files.flatMap(groupsOf);
+    // The slot opens a key at its first use and, where the key is symmetric, then works in line: another path.
+    const passes = groups.some(({ key }) => key === undefined) ? 2 : 1;
+    for (let pass = 1; pass <= passes; pass += 1) {
+      refusals.clear();
+      const tally = await tallyOf(groups, drive);
+      expect(tally).toEqual({ counts, problems: [] });
+      const telling = [...refusals].filter((message) => !IN_SIGHT.test(message) && message !== UNREADABLE);
+      expect(telling).toEqual([]);
+    }
   }, 180_000);
 }
