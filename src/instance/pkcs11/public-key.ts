@@ -19,8 +19,10 @@ export class PublicKey {
    * s, each as long as the field (RFC 7518 section 3.4); the salt of PSS is as long as the digest (section 3.5).
    * False for whatever does not verify. On another thread.
    */
-  verify(scheme: SignatureScheme, digest: Uint8Array, signature: Uint8Array): Promise<boolean> {
-    return this.#native.verify(schemes[scheme], digest, signature);
+  async verify(scheme: SignatureScheme, digest: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    // Awaited, so that what the caller gets is a Promise of its own realm: the addon's is of the realm that loaded the
+    // addon, and who asks `instanceof Promise` would take it for the answer.
+    return await this.#native.verify(schemes[scheme], digest, signature);
   }
 
   /** The same on this thread: RSA and P-256 take some tens of microseconds. */

@@ -29,7 +29,8 @@ export function callerOf(objectId: string, ...groups: string[]): Caller {
 export class FakeHsm implements Hsm {
   readonly state = new Overlay(emptyState);
   readonly fake = new FakePartition();
-  readonly partition = this.fake.asPartition;
+  /** The stand-in, unless a test puts a real one here. */
+  partition = this.fake.asPartition;
   /** What the next writes fail with. */
   outage: Error | undefined;
   /** Runs after a mutation stands and before its submitter hears of it. */

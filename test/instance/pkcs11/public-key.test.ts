@@ -57,6 +57,12 @@ describe.each(curves)('ECDSA on %s', (_name, openssl, hash) => {
     }
   });
 
+  it("verify: what it gives is a Promise of the caller's realm, not of the addon's", async () => {
+    const checked = key.verify('ECDSA', createHash(hash).update('m').digest(), Buffer.alloc(1));
+    expect(checked).toBeInstanceOf(Promise);
+    expect(await checked).toBe(false);
+  });
+
   it('says the same on another thread, many at once', async () => {
     const digest = createHash(hash).update('m').digest();
     const signature = sign(hash, Buffer.from('m'), { key: privateKey, dsaEncoding: 'ieee-p1363' });
