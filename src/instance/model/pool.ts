@@ -16,6 +16,8 @@ export interface Pool {
   readonly issuers: Founding['issuers'];
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
+  /** The clock may be moved forward; only a pool that was founded so has this. */
+  readonly movableClock?: true;
 }
 
 /** A key of the pool's own, sealed like any other. */
@@ -59,6 +61,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     issuers: founding.issuers,
     retentionDays: founding.retentionDays,
     purgeProtection: founding.purgeProtection,
+    ...(founding.movableClock && { movableClock: true as const }),
   };
   const changes = [
     put('pool', POOL, pool),
