@@ -54,27 +54,26 @@ export async function advanceClock(parts: ClockParts, wish: unknown): Promise<Cl
   }
   move(clock, duration);
   const { offset } = clock;
-  const silent = await Promise.all(
-    parts.pools().map(async (pool) => ({ pool, instances: await pool.moveClock(offset, patienceMs) })),
+  const told = parts.pools().map(async (pool) => {
+    const instances = await pool.moveClock(offset, patienceMs);
+    return instances.map(({ instance, paused }) => ({ pool: pool.name, instance, paused }));
+  });
+  const silent = (await Promise.all(told)).flat();
+  const [first] = silent;
+  if (!first) return clockStatus(parts);
+  const names = silent.map(
+    ({ pool, instance, paused }) => `partition ${instance} of ${pool}${paused ? ' (paused)' : ''}`,
   );
-  for (const { pool, instances } of silent) {
-    const [first] = instances;
-    if (!first) continue;
-    const names = instances
-      .map(({ instance, paused }) => `${instance}${paused ? ' (paused)' : ''}`)
-      .join(', ');
-    const toDo = first.paused
-      ? `Resume it with: trivet partition resume ${first.instance}, or`
-      : 'Wait until it does, or';
-    throw new ControlRefusal(
-      'NotConfirmed',
-      `The clock was moved and stays so, but within ${patienceMs / 1_000} s there was no word from partition ${names} ` +
-        `of pool ${pool.name}, which may go by the old time until it hears of the new one. ` +
-        `${toDo} end it with: trivet partition kill ${first.instance}; then see: trivet clock show. ` +
-        'Do not repeat the command: it would move the clock once more.',
-    );
-  }
-  return clockStatus(parts);
+  const toDo = first.paused
+    ? `Resume it with: trivet partition resume ${first.instance}, or`
+    : 'Wait until it does, or';
+  throw new ControlRefusal(
+    'NotConfirmed',
+    `The clock was moved and stays so, but within ${patienceMs / 1_000} s there was no word from ` +
+      `${names.join(', ')}; until it hears of the new time it may go by the old one. ` +
+      `${toDo} end it with: trivet partition kill ${first.instance}; then see: trivet clock show. ` +
+      'Do not repeat the command: it would move the clock once more.',
+  );
 }
 
 function move(clock: FabricClock, duration: Duration): void {

@@ -125,7 +125,7 @@ test('clock: an instance that does not confirm is named, with what to do; the mo
   const answer = await advance(started, 'P1D');
   expect(answer.status).toBe(504);
   expect(messageOf(answer)).toMatch(
-    /^The clock was moved and stays so, but .* no word from partition 1 of pool dev.* trivet partition kill 1/,
+    /^The clock was moved and stays so, but .* no word from partition 1 of dev; .* trivet partition kill 1/,
   );
   expect(await show(started)).toMatchObject({
     offset: DAY,
