@@ -130,7 +130,7 @@ describe('founding', () => {
     hsm.clock = Math.floor(Date.now() / 1_000) + 100 * 86_400;
     await foundPool(hsm, 'dev', 'managedhsm.localhost', { ...founding, movableClock: true });
     expect(hsm.state.get('pool', POOL)).toMatchObject({ founded: hsm.clock, movableClock: true });
-    const der = hsm.state.get('internal', TLS_ISSUER)?.certificate ?? Buffer.alloc(0);
+    const der = hsm.state.get('internal', 'tls-issuer')?.certificate ?? Buffer.alloc(0);
     expect(Date.parse(new X509Certificate(der).validFrom)).toBeLessThanOrEqual(Date.now());
   });
 
