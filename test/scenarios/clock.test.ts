@@ -64,7 +64,8 @@ function isSignature(made: unknown, answer: Answer): boolean {
 }
 
 test('the clock moves 100 days: tokens, keys and times go by it on every instance', async () => {
-  expect(pool.up.output).toMatch(/^clock +movable, at /m);
+  // Said after the ready file is there.
+  await until('it says that the clock is movable', () => /^clock +movable, at /m.test(pool.up.output));
   expect(clock('show')).toMatchObject({ movable: true, offset: 0 });
   const oldToken = await pool.token();
   const before = await pool.clientOfEach();
