@@ -2,6 +2,7 @@
 // in the data directory, check the fabric's certificate against ca.pem, call.
 import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
+import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
 import type { NewPrincipal } from '../fabric/login/principals.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
@@ -46,6 +47,31 @@ export async function inflict(
   const done = (await fabric.call('POST', path)) as { id: number; pid: number };
   const past = { kill: 'killed', pause: 'paused', resume: 'resumed' }[fault];
   print(json ? JSON.stringify(done) : `partition ${done.id} of ${name} ${past} (process ${done.pid})`);
+}
+
+export async function advanceClock(dataDirectory: string, duration: string, json: boolean): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const shown = (await fabric.call('POST', '/trivet/clock/advance', { duration })) as ClockStatus;
+  print(json ? JSON.stringify(shown) : clockText(shown));
+}
+
+export async function showClock(dataDirectory: string, json: boolean): Promise<void> {
+  const shown = (await (await connect(dataDirectory)).call('GET', '/trivet/clock')) as ClockStatus;
+  print(json ? JSON.stringify(shown) : clockText(shown));
+}
+
+function clockText({ movable, time, offset, pools }: ClockStatus): string {
+  if (!movable) return `${time}, the time of this machine; the clock cannot be moved`;
+  const behind = pools.flatMap(({ name, instances }) =>
+    instances
+      .filter((instance) => instance.offset !== offset)
+      .map(({ id, offset: own }) =>
+        own === null
+          ? `partition ${id} of ${name} is down or has not said what it goes by`
+          : `partition ${id} of ${name} is ${offset - own} s behind`,
+      ),
+  );
+  return [`${time}, ${offset} s ahead of this machine`, ...behind].join('\n');
 }
 
 function onlyPool({ pools }: FabricStatus): string {

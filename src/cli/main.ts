@@ -33,6 +33,10 @@ function program(): Command {
     .option('--control-port <port>', 'control plane and login; 0: any free port', portNumber, 8443)
     .option('--data-port <port>', 'data plane of all pools; 0: any free port', portNumber, 9443)
     .option('--pool <name>', 'name of the first pool (default: dev)')
+    .option(
+      '--movable-clock',
+      'let `trivet clock advance` move the clock; only for a pool that is made by this',
+    )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
     .action(async (options: UpOptions) => {
@@ -76,6 +80,29 @@ function program(): Command {
         await inflict(options.dataDir, fault, id, options.pool, options.json === true);
       });
   }
+  const clock = trivet
+    .command('clock')
+    .description('the clock of pools made with --movable-clock, for tests');
+  clock
+    .command('advance <duration>')
+    .description(
+      'move it forward by an ISO 8601 duration, such as P30D, PT1H or P1Y2M3DT4H; it cannot go back',
+    )
+    .addOption(dataDir())
+    .addOption(json())
+    .action(async (duration: string, options: Target) => {
+      const { advanceClock } = await import('./ask.js');
+      await advanceClock(options.dataDir, duration, options.json === true);
+    });
+  clock
+    .command('show')
+    .description('show the time of the pools, and how far it is ahead of this machine')
+    .addOption(dataDir())
+    .addOption(json())
+    .action(async (options: Target) => {
+      const { showClock } = await import('./ask.js');
+      await showClock(options.dataDir, options.json === true);
+    });
   addSecurityDomain(trivet);
   return trivet;
 }

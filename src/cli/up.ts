@@ -13,6 +13,7 @@ export interface UpOptions {
   controlPort: number;
   dataPort: number;
   pool?: string;
+  movableClock?: true;
   module?: string;
   readyFile?: string;
 }
@@ -30,6 +31,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     controlPort: options.controlPort,
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
+    ...(options.movableClock && { movableClock: true }),
     module: findModule(options.module),
     ...(program && { program }),
     progress: (step) => steps.begin(step),
@@ -75,6 +77,9 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
     `authority file           ${document.caFile}`,
     `administrator            ${fabric.places.admin}`,
   ];
+  if (fabric.clock.movable) {
+    lines.push(`clock                    movable, at ${new Date(fabric.clock.now() * 1_000).toISOString()}`);
+  }
   for (const pool of document.pools) {
     const { hostname, port } = new URL(pool.uri);
     lines.push(

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import pino from 'pino';
 import type { Logger } from 'pino';
 import type { Answer } from './control/control-port.js';
+import type { ClockParts } from './control/clock.js';
 import { controlLeaf, newAuthority } from './control/authority.js';
 import type { KeyAndCertificate } from './control/authority.js';
 import { ControlRefusal } from './control/errors.js';
@@ -16,6 +17,7 @@ import type { Principals } from './login/principals.js';
 import { resourcesOf } from './login/resources.js';
 import { loginRoutes } from './login/routes.js';
 import { callerOf } from './login/token.js';
+import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
 import type { Estate, Places } from './pools/estate.js';
 import type { Pool } from './pools/pool.js';
@@ -28,6 +30,7 @@ export interface AnsweringParts {
   readonly dataPort: number;
   readonly domain: string;
   readonly status: () => FabricStatus;
+  readonly clock: ClockParts;
   readonly pool: (name: string) => Pool | undefined;
   readonly log: Logger;
 }
@@ -60,11 +63,12 @@ async function openAuthority(places: Places, domain: string): Promise<KeyAndCert
 
 /** What answers on the control port. */
 export function controlAnswer(parts: AnsweringParts): Answer {
-  const { estate, login, principals, controlPort, dataPort, domain, log } = parts;
+  const { estate, login, principals, controlPort, dataPort, domain, clock, log } = parts;
+  const now = (): Seconds => clock.clock.now();
   const baseOf = hostBase(controlPort);
   const resources = resourcesOf(controlPort, domain);
   const identify = async (token: string): Promise<Caller | undefined> => {
-    const objectId = await callerOf(login, estate.tenantId, resources.controlPlane, token);
+    const objectId = await callerOf(login, estate.tenantId, resources.controlPlane, token, now());
     const principal = objectId === undefined ? undefined : principals.byObjectId(objectId);
     return principal && { objectId: principal.objectId, administrator: principal.controlPlane };
   };
@@ -83,9 +87,9 @@ export function controlAnswer(parts: AnsweringParts): Answer {
     domain,
     dataPort,
     baseOf,
-    login: loginRoutes({ tenantId: estate.tenantId, key: login, principals, resources, baseOf }),
+    login: loginRoutes({ tenantId: estate.tenantId, key: login, principals, resources, baseOf, now }),
     identify,
-    management: { status: parts.status, addPrincipal, pool: parts.pool },
+    management: { status: parts.status, addPrincipal, pool: parts.pool, clock },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
 }

@@ -23,12 +23,15 @@ import {
 } from './pools/estate.js';
 import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
-import { Pool, createPool, listPools, poolName } from './pools/pool.js';
+import { FabricClock } from './pools/fabric-clock.js';
+import { Pool, createPool, hasMovableClock, listPools, poolName } from './pools/pool.js';
 
 /** Suffix of the pools' host names. */
 export const DOMAIN = 'managedhsm.localhost';
 const RETENTION_DAYS = 90;
 const PATIENCE_MS = 10_000;
+/** An instance that runs takes a new time in milliseconds. */
+const CLOCK_MS = 5_000;
 const DEFAULT_POOL = 'dev';
 
 export interface FabricOptions {
@@ -38,6 +41,8 @@ export interface FabricOptions {
   readonly dataPort: number;
   /** Name of the pool that an empty directory begins with; must exist in any other. */
   readonly pool?: string;
+  /** The first pool gets a clock that can be moved; in a directory with pools each must have one. */
+  readonly movableClock?: boolean;
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** What an instance runs; another one in tests. */
@@ -67,6 +72,7 @@ interface Keys {
 
 export class Fabric {
   readonly #control = new ControlPort();
+  #clock: FabricClock | undefined;
   readonly #doorway = new Doorway(DOMAIN);
   #pools: readonly Pool[] = [];
   #left = false;
@@ -83,6 +89,12 @@ export class Fabric {
     return this.#status();
   }
 
+  /** The installation's clock; asked for once the fabric has started. */
+  get clock(): FabricClock {
+    assert(this.#clock !== undefined, 'the clock is asked for once the fabric has started');
+    return this.#clock;
+  }
+
   async start(): Promise<void> {
     const { options, places } = this;
     const [controlPort, dataPort] = await Promise.all([
@@ -95,14 +107,21 @@ export class Fabric {
 
     options.progress('starting three instances a pool');
     const base = `https://localhost:${controlPort}`;
+    const names = listPools(places.pools);
+    const clock = new FabricClock(
+      places,
+      names.every((name) => hasMovableClock(places.pools, name)),
+    );
+    this.#clock = clock;
     const start = {
       module: options.module,
       domain: DOMAIN,
       dataPort,
       authority: `${base}/${estate.tenantId}`,
+      clockOffset: clock.offset,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
-    this.#pools = listPools(places.pools).map((name) => new Pool(places.pools, name, start, program));
+    this.#pools = names.map((name) => new Pool(places.pools, name, start, program));
     this.#status = () => ({
       controlPlane: base,
       authority: `${base}/adfs`,
@@ -114,7 +133,7 @@ export class Fabric {
     // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
     const [authority, log] = await firstFailure(
       ready,
-      this.#openControl(estate, keys, controlPort, dataPort),
+      this.#openControl(estate, keys, clock, controlPort, dataPort),
     );
     options.progress('waiting until all of them serve');
     await ready;
@@ -153,6 +172,13 @@ export class Fabric {
     const pools = listPools(places.pools);
     const wanted = options.pool === undefined ? undefined : poolName(options.pool);
     if (pools.length > 0) {
+      const fixed = pools.find((name) => !hasMovableClock(places.pools, name));
+      if (options.movableClock && fixed !== undefined) {
+        throw new EstateError(
+          `pool ${fixed} in ${places.root} was created without --movable-clock, which cannot be changed; ` +
+            'leave the option out, or use another --data-dir',
+        );
+      }
       if (wanted === undefined || pools.includes(wanted)) return;
       throw new EstateError(
         `${places.root} holds ${pools.join(', ')} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
@@ -168,6 +194,7 @@ export class Fabric {
       issuers: [trustedIssuer(estate.tenantId, login)],
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,
+      ...(options.movableClock && { movableClock: true as const }),
     });
   }
 
@@ -175,6 +202,7 @@ export class Fabric {
   async #openControl(
     estate: Estate,
     keys: Keys,
+    clock: FabricClock,
     controlPort: number,
     dataPort: number,
   ): Promise<[authority: string, log: Logger]> {
@@ -188,6 +216,7 @@ export class Fabric {
       dataPort,
       domain: DOMAIN,
       status: () => this.status(),
+      clock: { clock, pools: () => this.#pools, patienceMs: CLOCK_MS },
       pool: (name) => this.#pools.find((pool) => pool.name === name),
       log,
     });

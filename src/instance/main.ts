@@ -9,7 +9,9 @@ import { createServer, type ApiServer } from './api/server.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
+import { PoolClock } from './hsm/pool-clock.js';
 import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
+import { Schedule } from './hsm/schedule.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
 import { tableNames, type Tables } from './model/state.js';
@@ -48,6 +50,7 @@ async function fail(error: unknown): Promise<never> {
 /** Messages of the fabric that come before somebody waits for them are kept. */
 class Channel {
   readonly #kept: ToInstance[] = [];
+  readonly #heard = new Map<ToInstance['kind'], (message: ToInstance) => void>();
   readonly #waiting = new Map<ToInstance['kind'], (message: ToInstance) => void>();
   onConnection: ((socket: Socket, head: Uint8Array) => void) | undefined;
 
@@ -58,10 +61,24 @@ class Channel {
         else socket?.destroy();
         return;
       }
-      const waiter = this.#waiting.get(message.kind);
+      const waiter = this.#heard.get(message.kind) ?? this.#waiting.get(message.kind);
       if (waiter) waiter(message);
       else this.#kept.push(message);
     });
+  }
+
+  /** Hears every message of a kind, those included that have come already. */
+  each<K extends ToInstance['kind']>(
+    kind: K,
+    hear: (message: Extract<ToInstance, { kind: K }>) => void,
+  ): void {
+    const all = hear as (message: ToInstance) => void;
+    this.#heard.set(kind, all);
+    const come = this.#kept.filter((message) => message.kind === kind);
+    for (const message of come) {
+      this.#kept.splice(this.#kept.indexOf(message), 1);
+      all(message);
+    }
   }
 
   next<K extends ToInstance['kind']>(kind: K): Promise<Extract<ToInstance, { kind: K }>> {
@@ -81,6 +98,13 @@ async function run(channel: Channel): Promise<void> {
   const start = await channel.next('start');
   const self = start.instance;
   logger.setBindings({ pool: start.pool, instance: self });
+  const clock = new PoolClock(start.clockOffset, start.founding);
+  const clockSet = () => tell({ kind: 'clockSet', offset: clock.offset });
+  void clockSet();
+  channel.each('clock', ({ offset }) => {
+    clock.advanceTo(offset);
+    void clockSet();
+  });
   const identity = await ownIdentity(start.directory, start.pool, self);
   const mesh = await Mesh.listen(identity);
   const replication = new Replication(mesh);
@@ -102,12 +126,16 @@ async function run(channel: Channel): Promise<void> {
     storeKey,
     tableNames,
   );
+  clock.follow(store.state);
   const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
 
   const hsm: Hsm = {
     state: store.state,
     partition,
-    now: () => Math.floor(Date.now() / 1000),
+    now: () => clock.now(),
+    get clockOffset() {
+      return clock.offset;
+    },
     settled: (tags) => follower.settled(tags),
     submit: (mutation) => follower.submit(mutation),
   };
@@ -115,6 +143,11 @@ async function run(channel: Channel): Promise<void> {
 
   let founding = false;
   let serving: Serving | undefined;
+  // By the primary alone, and only while every member can hear of it.
+  const mayPropose = () => self === FIXED_VIEW.primary && serving !== undefined && replication.inSync;
+  const schedule = new Schedule(hsm, mayPropose, logger);
+  schedule.start();
+  clock.onMoved = () => void schedule.look();
   let opening = false;
   const standing = () => {
     if (self === FIXED_VIEW.primary && replication.inSync && replication.decided && !founded() && !founding) {

@@ -1,5 +1,6 @@
 // Messages between the fabric and an instance, over the process channel (structured clone). The fabric sends an
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
+import type { Seconds } from './moments.js';
 
 /** What a new pool begins with; used once, while the pool's state is still empty. */
 export interface Founding {
@@ -12,6 +13,8 @@ export interface Founding {
   /** Soft-delete retention in days, 7..90. */
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
+  /** The pool's clock may be moved forward. Decided here and never later. */
+  readonly movableClock?: true;
 }
 
 /** An issuer of access tokens, pinned by its signing keys. */
@@ -48,10 +51,17 @@ export type ToInstance =
       /** `https://host:port/{tenantId}`, named in the 401 challenge. */
       readonly authority: string;
       readonly founding: Founding;
+      /** As in `clock`. */
+      readonly clockOffset: Seconds;
     }
   | { readonly kind: 'peers'; readonly peers: readonly Peer[] }
   /** Comes with a socket handle; `head` are the bytes that were read from it to find the server name. */
   | { readonly kind: 'connection'; readonly head: Uint8Array }
+  /**
+   * The installation's clock is so far ahead of the machine's, from now on; answered with `clockSet`. Never less than
+   * before.
+   */
+  | { readonly kind: 'clock'; readonly offset: Seconds }
   /** Finish running requests, say `drained`, and go on taking part: others may still need this member's word. */
   | { readonly kind: 'drain' }
   /** Everybody has finished: exit with code 0. */
@@ -75,6 +85,11 @@ export type FromInstance =
   | { readonly kind: 'introduced'; readonly certificate: string; readonly port: number }
   /** Serves requests from now on; sent again whenever the report changes. */
   | { readonly kind: 'serving'; readonly report: InstanceReport }
+  /**
+   * So far ahead is the clock by which this instance judges everything from now on. Said after `start` and after each
+   * `clock`; 0 from a pool whose clock is not movable, whatever it was told.
+   */
+  | { readonly kind: 'clockSet'; readonly offset: Seconds }
   /** Told to drain, and no request is running any more. */
   | { readonly kind: 'drained' }
   /** Last words; the process exits right after. Never holds a secret. */

@@ -73,7 +73,7 @@ export class Up {
   readonly #child: ChildProcess;
   #output = '';
 
-  constructor(directory: string, readyFile: string, main = MAIN) {
+  constructor(directory: string, readyFile: string, main = MAIN, more: readonly string[] = []) {
     rmSync(readyFile, { force: true });
     this.#child = spawn(
       process.execPath,
@@ -81,6 +81,7 @@ export class Up {
         main,
         'up',
         ...['--data-dir', directory, '--control-port', '0', '--data-port', '0', '--ready-file', readyFile],
+        ...more,
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
@@ -117,15 +118,18 @@ export class TestPool {
   #up: Up | undefined;
   #ready: ReadyDocument | undefined;
 
-  /** `main` takes the arguments of the command line. */
-  constructor(readonly main = MAIN) {
+  /** `main` takes the arguments of the command line; `options` are given to `up` besides the usual ones. */
+  constructor(
+    readonly main = MAIN,
+    public options: readonly string[] = [],
+  ) {
     this.home = mkdtempSync(join(tmpdir(), 'trivet-scenario-'));
     this.directory = join(this.home, 'data');
     this.#readyFile = join(this.home, 'ready.json');
   }
 
-  static async start(main?: string): Promise<TestPool> {
-    const pool = new TestPool(main);
+  static async start(main?: string, options?: readonly string[]): Promise<TestPool> {
+    const pool = new TestPool(main, options);
     try {
       await pool.start();
     } catch (error) {
@@ -170,7 +174,7 @@ export class TestPool {
   launch(): Up {
     if (this.#up && !this.#up.exit) throw new Error('the pool runs already');
     this.#ready = undefined;
-    this.#up = new Up(this.directory, this.#readyFile, this.main);
+    this.#up = new Up(this.directory, this.#readyFile, this.main, this.options);
     return this.#up;
   }
 

@@ -8,6 +8,7 @@ const STATUS_OF = {
   NotFound: 404,
   Conflict: 409,
   InternalError: 500,
+  NotConfirmed: 504,
 } as const;
 
 export class ControlRefusal extends Error {

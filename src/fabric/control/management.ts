@@ -3,6 +3,8 @@
 import express from 'express';
 import type { Request, Router } from 'express';
 import type { Pool, PoolStatus } from '../pools/pool.js';
+import { advanceClock, clockStatus } from './clock.js';
+import type { ClockParts } from './clock.js';
 import { ControlRefusal } from './errors.js';
 
 /** The document that `trivet status` shows; the owner's own credentials are added by who reads them from disk. */
@@ -21,6 +23,7 @@ export interface ManagementParts {
   /** Throws a {@link ControlRefusal} for a name that cannot be given. */
   readonly addPrincipal: (name: string) => Promise<unknown>;
   readonly pool: (name: string) => Pool | undefined;
+  readonly clock: ClockParts;
 }
 
 export function managementRoutes(parts: ManagementParts): Router {
@@ -36,6 +39,12 @@ export function managementRoutes(parts: ManagementParts): Router {
   });
   routes.post('/pools/:pool/partitions/:id/:fault', async (request, response) => {
     response.json(await inflict(parts, request));
+  });
+  routes.get('/clock', (_request, response) => {
+    response.json(clockStatus(parts.clock));
+  });
+  routes.post('/clock/advance', async (request, response) => {
+    response.json(await advanceClock(parts.clock, bodyOf(request)['duration']));
   });
   return routes;
 }

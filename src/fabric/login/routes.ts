@@ -2,6 +2,7 @@
 // `adfs`, the only one that every client accepts on a private host). Holds no session and sets no cookie.
 import express from 'express';
 import type { Request, Response, Router } from 'express';
+import type { Seconds } from '../../values/moments.js';
 import { issuerOf } from './login-key.js';
 import type { LoginKey } from './login-key.js';
 import { LoginRefusal, oauthError } from './oauth-error.js';
@@ -16,6 +17,8 @@ export interface LoginParts {
   readonly key: LoginKey;
   readonly principals: Principals;
   readonly resources: Resources;
+  /** By the installation's clock. */
+  readonly now: () => Seconds;
   /** Scheme, host and port as the client wrote them. */
   readonly baseOf: (request: Request) => string;
 }
@@ -66,12 +69,12 @@ class Login {
   async token(request: Request, response: Response): Promise<void> {
     try {
       const { principal, audience } = await this.#authenticate(request);
-      const { key, tenantId } = this.parts;
+      const { key, tenantId, now } = this.parts;
       response.set({ 'Cache-Control': 'no-store', Pragma: 'no-cache' }).json({
         token_type: 'Bearer',
         expires_in: TOKEN_LIFE - 1,
         ext_expires_in: TOKEN_LIFE - 1,
-        access_token: await issueToken(key, tenantId, principal, audience),
+        access_token: await issueToken(key, tenantId, principal, audience, now()),
       });
     } catch (error) {
       if (!(error instanceof LoginRefusal)) throw error;

@@ -1,7 +1,7 @@
 // Access tokens: made here, and checked here for the fabric's own doors. Pools check them by themselves.
 import { SignJWT, jwtVerify } from 'jose';
 import { newUuid } from '../../values/ids.js';
-import { DAY } from '../../values/moments.js';
+import { DAY, type Seconds } from '../../values/moments.js';
 import { issuerOf } from './login-key.js';
 import type { LoginKey } from './login-key.js';
 import type { Principal } from './principals.js';
@@ -9,13 +9,14 @@ import type { Principal } from './principals.js';
 /** Lifetime in seconds. */
 export const TOKEN_LIFE = DAY / 24;
 
+/** `now` is the time of the installation's clock, here and in {@link callerOf}. */
 export async function issueToken(
   key: LoginKey,
   tenantId: string,
   principal: Principal,
   audience: string,
+  now: Seconds,
 ): Promise<string> {
-  const now = Math.floor(Date.now() / 1_000);
   return new SignJWT({
     appid: principal.clientId,
     idtyp: 'app',
@@ -40,12 +41,14 @@ export async function callerOf(
   tenantId: string,
   audiences: readonly string[],
   token: string,
+  now: Seconds,
 ): Promise<string | undefined> {
   try {
     const { payload } = await jwtVerify(token, key.publicKey, {
       algorithms: ['RS256'],
       issuer: issuerOf(tenantId),
       audience: [...audiences],
+      currentDate: new Date(now * 1_000),
     });
     return typeof payload['oid'] === 'string' ? payload['oid'] : undefined;
   } catch {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { newUuid } from '../../values/ids.js';
+import type { Seconds } from '../../values/moments.js';
 import { makeDirectory, writeDurably } from '../../values/durable-file.js';
 
 export interface Estate {
@@ -94,6 +95,19 @@ export function openEstate(places: Places): Estate {
   const estate: Estate = { tenantId: newUuid(), subscriptionId: newUuid(), resourceGroup: 'trivet' };
   writeDurably(file, `${JSON.stringify(estate, null, 2)}\n`, 0o600);
   return estate;
+}
+
+/** Seconds that the installation's clock was moved ahead of the machine's; 0 when it never was. */
+export function readClockOffset(places: Places): Seconds {
+  const file = places.own('clock.json');
+  if (!existsSync(file)) return 0;
+  const { offset } = readJson(file) as { readonly offset?: unknown };
+  if (Number.isSafeInteger(offset) && (offset as number) >= 0) return offset as Seconds;
+  throw new EstateError(`${file} holds no offset of the clock`);
+}
+
+export function writeClockOffset(places: Places, offset: Seconds): void {
+  writeDurably(places.own('clock.json'), `${JSON.stringify({ offset })}\n`, 0o600);
 }
 
 export function writeRunning(places: Places, running: Running): void {

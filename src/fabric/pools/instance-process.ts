@@ -13,6 +13,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
+import type { Seconds } from '../../values/moments.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../../values/messages.js';
 
 const LOCKED = 75;
@@ -43,6 +44,8 @@ export class InstanceProcess {
 
   /** The newest report; undefined until the instance serves. */
   report: InstanceReport | undefined;
+  /** What it said last about its clock: seconds ahead of the machine's; undefined until it has said so. */
+  clockOffset: Seconds | undefined;
   /** Stopped by us on request, so it cannot notice that we want it to leave. */
   paused = false;
   /** How the process ended; undefined while it runs. */
@@ -55,6 +58,7 @@ export class InstanceProcess {
   readonly #finish: (reason: string) => void;
   /** Tells those who wait for a handover that it will not happen. */
   readonly #handovers = new Set<() => void>();
+  readonly #clockWaiters = new Set<() => void>();
   #lastWords: string | undefined;
   /** Handovers that came too late to count and may still block the channel. */
   #stuck = 0;
@@ -144,6 +148,20 @@ export class InstanceProcess {
     });
   }
 
+  /** Moves its clock; resolves when it goes by it, or has ended. */
+  moveClock(offset: Seconds): Promise<void> {
+    this.tell({ kind: 'clock', offset });
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.reasonEnded === undefined && !((this.clockOffset ?? -1) >= offset)) return;
+        this.#clockWaiters.delete(look);
+        resolve();
+      };
+      this.#clockWaiters.add(look);
+      look();
+    });
+  }
+
   kill(): void {
     this.#signal('SIGKILL');
   }
@@ -173,6 +191,10 @@ export class InstanceProcess {
         this.report = message.report;
         this.#serve(message.report);
         return;
+      case 'clockSet':
+        this.clockOffset = message.offset;
+        for (const look of [...this.#clockWaiters]) look();
+        return;
       case 'drained':
         this.#drain(true);
         return;
@@ -196,6 +218,7 @@ export class InstanceProcess {
     this.reasonEnded = reason;
     this.paused = false;
     for (const gone of this.#handovers) gone();
+    for (const look of [...this.#clockWaiters]) look();
     this.#finish(reason);
   }
 }

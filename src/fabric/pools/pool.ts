@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from '../../values/assert.js';
+import type { Seconds } from '../../values/moments.js';
 import type { Founding, ToInstance } from '../../values/messages.js';
 import { makeDirectory, writeDurably } from '../../values/durable-file.js';
 import { InstanceProcess } from './instance-process.js';
@@ -78,6 +79,15 @@ export function listPools(directory: string): string[] {
     .sort();
 }
 
+/** Whether a pool was created with a clock that can be moved. */
+export function hasMovableClock(directory: string, name: string): boolean {
+  return readPool(directory, name).founding.movableClock === true;
+}
+
+function readPool(directory: string, name: string): PoolFile {
+  return JSON.parse(readFileSync(join(directory, name, 'pool.json'), 'utf8')) as PoolFile;
+}
+
 /** Makes the directories of a new pool. The pool exists once its pool.json does, which is written last. */
 export function createPool(directory: string, name: string, founding: Founding): void {
   for (const member of MEMBERS) makeDirectory(join(directory, name, 'instances', String(member)));
@@ -101,7 +111,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.#domain = start.domain;
     this.#dataPort = start.dataPort;
     const home = join(directory, name);
-    const { founding } = JSON.parse(readFileSync(join(home, 'pool.json'), 'utf8')) as PoolFile;
+    const { founding } = readPool(directory, name);
     this.#instances = MEMBERS.map((instance) => {
       const child = new InstanceProcess(instance, join(home, 'instances', String(instance)), program);
       child.tell({
@@ -168,6 +178,36 @@ export class Pool extends EventEmitter<PoolEvents> {
     if (live.length === 0) return [];
     const first = this.#turn++ % live.length;
     return [...live.slice(first), ...live.slice(0, first)];
+  }
+
+  /**
+   * Moves the clock of every living instance, and waits until each of them goes by it. Gives those that did not say so
+   * within `patienceMs`; they will when they hear of it.
+   */
+  async moveClock(offset: Seconds, patienceMs: number): Promise<InstanceProcess[]> {
+    const unconfirmed = new Set<InstanceProcess>();
+    const all = this.#instances
+      .filter(({ reasonEnded }) => reasonEnded === undefined)
+      .map(async (child) => {
+        unconfirmed.add(child);
+        await child.moveClock(offset);
+        unconfirmed.delete(child);
+      });
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, patienceMs);
+    });
+    await Promise.race([Promise.all(all), patience]);
+    clearTimeout(timer);
+    return [...unconfirmed];
+  }
+
+  /** What each instance said last about its clock. */
+  clocks(): readonly { readonly id: number; readonly offset: Seconds | null }[] {
+    return this.#instances.map((child) => ({
+      id: child.instance,
+      offset: child.reasonEnded === undefined ? (child.clockOffset ?? null) : null,
+    }));
   }
 
   /** One of the three, for faults on request. */

@@ -66,6 +66,7 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
   const keySets = new Map<string, LocalJWKSet>();
   let trust: Trust | undefined;
   let trustText = '';
+  let clockOffset = hsm.clockOffset;
 
   /** What tokens are judged by; forgets every token when that has changed. */
   function currentTrust(): Trust {
@@ -132,6 +133,10 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
     if (authorization === undefined) throw new Unauthenticated(undefined);
     const token = tokenIn(authorization);
     currentTrust();
+    if (hsm.clockOffset !== clockOffset) {
+      known.clear(); // the clock was moved
+      clockOffset = hsm.clockOffset;
+    }
     const id = hash('sha256', token, 'base64');
     const seen = known.get(id);
     if (seen !== undefined) {

@@ -15,14 +15,14 @@ const ROOT_YEARS = 30;
 /** Makes the pool's own keys and submits `PoolFounded`, unless the pool is founded already. */
 export async function foundPool(hsm: Hsm, pool: string, domain: string, founding: Founding): Promise<void> {
   if (hsm.state.get('pool', POOL) !== undefined) return;
-  const time = hsm.now();
   await hsm.submit({
     kind: 'PoolFounded',
     id: newUuid(),
-    time,
+    time: hsm.now(),
     pool,
     founding,
-    internal: await makeInternalKeys(hsm.partition, pool, domain, new Date(time * 1000)),
+    // By the machine's clock: clients check certificates by theirs, wherever the pool's was moved.
+    internal: await makeInternalKeys(hsm.partition, pool, domain, new Date()),
     assignmentIds: Array.from(
       { length: founding.administrators.length + 2 * founding.cryptoUsers.length },
       newUuid,

@@ -20,6 +20,8 @@ export interface Hsm {
   readonly partition: Partition;
   /** Seconds since 1970, by the pool's clock. */
   now(): Seconds;
+  /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */
+  readonly clockOffset: Seconds;
   /**
    * Resolves when no undecided mutation touches any of these tags; at once in nearly every case, and then returns
    * undefined instead of a promise. After a wait the caller starts again from its permission check. `keys` stands for

@@ -18,6 +18,8 @@ export interface Pool {
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
   readonly settings: Readonly<Record<SettingName, boolean>>;
+  /** The clock may be moved forward; only a pool that was founded so has this. */
+  readonly movableClock?: true;
 }
 
 /** The settings that the service has (section 14 of its reference). */
@@ -68,6 +70,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     purgeProtection: founding.purgeProtection,
     // The HSM does not trust the control plane with its keys unless an Administrator says so.
     settings: { AllowKeyManagementOperationsThroughARM: false },
+    ...(founding.movableClock && { movableClock: true as const }),
   };
   const changes = [
     put('pool', POOL, pool),

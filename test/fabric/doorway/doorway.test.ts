@@ -29,7 +29,12 @@ async function startPool(name: string, wish: Wish = {}): Promise<{ pool: Pool; r
     purgeProtection: false,
   });
   const { module, root } = await fakeModule(directory, wish);
-  const pool = new Pool(directory, name, { module, domain: DOMAIN, dataPort: 1, authority: '' }, program);
+  const pool = new Pool(
+    directory,
+    name,
+    { module, domain: DOMAIN, dataPort: 1, authority: '', clockOffset: 0 },
+    program,
+  );
   pools.push(pool);
   await pool.ready();
   return { pool, root };

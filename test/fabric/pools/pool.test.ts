@@ -28,7 +28,13 @@ async function start(wish: Wish = {}, existing?: string): Promise<Pool> {
   const pool = new Pool(
     directory,
     name,
-    { module, domain: 'managedhsm.localhost', dataPort: 9443, authority: 'https://localhost:8443/a-tenant' },
+    {
+      module,
+      domain: 'managedhsm.localhost',
+      dataPort: 9443,
+      authority: 'https://localhost:8443/a-tenant',
+      clockOffset: 0,
+    },
     program,
   );
   pools.push(pool);
@@ -111,6 +117,29 @@ test('pool: every live instance gets its turn as the first candidate', async () 
   await pool.ready();
   const firsts = Array.from({ length: 6 }, () => pool.candidates()[0]?.instance);
   expect(firsts).toEqual([0, 1, 2, 0, 1, 2]);
+});
+
+test('pool: a clock is moved when each living instance has said so', async () => {
+  const pool = await start();
+  await pool.ready();
+  pool.instance(2)?.kill();
+  await pool.instance(2)?.ended;
+  expect(await pool.moveClock(100, 60_000)).toEqual([]);
+  expect(pool.clocks()).toEqual([
+    { id: 0, offset: 100 },
+    { id: 1, offset: 100 },
+    { id: 2, offset: null },
+  ]);
+});
+
+test('pool: who says nothing of the moved clock in time is named, and no longer once it is gone', async () => {
+  const pool = await start({ silent: 1 });
+  await pool.ready();
+  expect((await pool.moveClock(100, 1_000)).map(({ instance }) => instance)).toEqual([1]);
+  expect(pool.clocks()[1]).toEqual({ id: 1, offset: 0 });
+  const moved = pool.moveClock(200, 60_000);
+  pool.instance(1)?.kill();
+  expect(await moved).toEqual([]);
 });
 
 test('pool: told to drain, instances leave by themselves', async () => {

@@ -21,6 +21,9 @@ process.on('message', (message, socket) => {
       if (server.wish.raw) return echo(message.head, socket);
       socket.unshift(message.head);
       return server.emit('connection', socket);
+    case 'clock':
+      if (server.wish.silent !== server.instance) process.send({ kind: 'clockSet', offset: message.offset });
+      return undefined;
     case 'drain':
       if (server.wish.deaf) return undefined;
       return process.exit(0);
@@ -56,6 +59,8 @@ function start(message) {
     });
   });
   server.wish = wish;
+  server.instance = message.instance;
+  process.send({ kind: 'clockSet', offset: message.clockOffset });
   server.on('tlsClientError', () => undefined);
   sendReport = () =>
     process.send({

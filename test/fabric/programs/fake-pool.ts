@@ -20,6 +20,8 @@ export interface Wish {
   readonly disagrees?: number;
   /** They speak no TLS and give back every byte. */
   readonly raw?: true;
+  /** This one says nothing of a clock that is moved. */
+  readonly silent?: number;
   /** None leaves when told to. */
   readonly deaf?: true;
 }

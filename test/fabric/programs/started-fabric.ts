@@ -4,7 +4,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import type { IncomingHttpHeaders } from 'node:http';
 import { startFabric } from '../../../src/fabric/main.js';
-import type { Fabric } from '../../../src/fabric/main.js';
+import type { Fabric, FabricOptions } from '../../../src/fabric/main.js';
 import { readAdmin } from '../../../src/fabric/pools/estate.js';
 import type { AdminFile } from '../../../src/fabric/pools/estate.js';
 import { fakeModule, program } from './fake-pool.js';
@@ -37,7 +37,10 @@ export interface StartedFabric {
 }
 
 /** Starts one in `directory`; end it with `fabric.abandon()` or `fabric.stop()`. */
-export async function startedFabric(directory: string): Promise<StartedFabric> {
+export async function startedFabric(
+  directory: string,
+  changes: Partial<FabricOptions> = {},
+): Promise<StartedFabric> {
   const { module } = await fakeModule(directory);
   const fabric = await startFabric({
     dataDirectory: join(directory, 'data'),
@@ -46,6 +49,7 @@ export async function startedFabric(directory: string): Promise<StartedFabric> {
     module,
     program,
     progress: () => undefined,
+    ...changes,
   });
   const admin = readAdmin(fabric.places);
   if (!admin) throw new Error('no admin file');

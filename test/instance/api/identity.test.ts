@@ -1,6 +1,7 @@
 // Who may ask at all. Everything that is not a good token of a trusted issuer gets the challenge.
 import { generateKeyPairSync } from 'node:crypto';
 import { exportJWK, SignJWT } from 'jose';
+import { audienceOf, createIdentify } from '../../../src/instance/api/identity.js';
 import { OPERATOR, STRANGER, TENANT } from '../hsm/fake-hsm.js';
 import { AUTHORITY, DATA_PORT, DOMAIN, ISSUER, issuerKeys, Served, tokenFor } from './served.js';
 
@@ -165,6 +166,21 @@ describe('a token is taken', () => {
     own.hsm.clock += 1;
     expect((await own.ask('GET', '/keys', { token })).status).toBe(401);
     await own.stop();
+  });
+
+  it('anew after the clock was moved, however little', async () => {
+    const { hsm } = served;
+    const identify = createIdentify(hsm, audienceOf(DOMAIN));
+    const authorization = `Bearer ${await tokenFor(hsm)}`;
+    const fresh = identify(authorization);
+    expect(fresh).toBeInstanceOf(Promise);
+    await fresh;
+    expect(identify(authorization)).toEqual(await fresh); // known: the answer itself
+    hsm.clockOffset += 1;
+    const again = identify(authorization);
+    expect(again).toBeInstanceOf(Promise);
+    await again;
+    expect(identify(authorization)).toEqual(await fresh);
   });
 
   it('only while its issuer is trusted, also when it was seen before', async () => {

@@ -40,6 +40,7 @@ export class FakeHsm implements Hsm {
   readonly waitedFor: string[][] = [];
   readonly submitted: Mutation[] = [];
   clock = 1_800_000_000;
+  clockOffset = 0;
   #index = 0;
 
   constructor(issuers: readonly TrustedIssuer[] = [], founded = true) {

@@ -109,6 +109,7 @@ describe('founding', () => {
   test('makes the pool with a TLS root of its own, which speaks for its own names only', async () => {
     const hsm = new FakeHsm([], false);
     await foundPool(hsm, 'dev', 'managedhsm.localhost', founding);
+    expect(hsm.state.get('pool', POOL)).not.toHaveProperty('movableClock');
     expect(hsm.state.get('pool', POOL)).toMatchObject({
       name: 'dev',
       retentionDays: 7,
@@ -122,6 +123,15 @@ describe('founding', () => {
     expect(certificate.raw.includes('dev.managedhsm.localhost')).toBe(true);
     expect(issuer?.sealed.id).toBe('internal/tls-issuer');
     expect(hsm.state.count('assignments')).toBe(1);
+  });
+
+  test('certifies by the time of the machine, and dates the pool by its own clock', async () => {
+    const hsm = new FakeHsm([], false);
+    hsm.clock = Math.floor(Date.now() / 1_000) + 100 * 86_400;
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', { ...founding, movableClock: true });
+    expect(hsm.state.get('pool', POOL)).toMatchObject({ founded: hsm.clock, movableClock: true });
+    const der = hsm.state.get('internal', 'tls-issuer')?.certificate ?? Buffer.alloc(0);
+    expect(Date.parse(new X509Certificate(der).validFrom)).toBeLessThanOrEqual(Date.now());
   });
 
   test('happens once', async () => {

@@ -1,0 +1,49 @@
+// The instance's program itself, before it is introduced to anybody.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { InstanceProcess } from '../../src/fabric/pools/instance-process.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'trivet-instance-'));
+const instances: InstanceProcess[] = [];
+
+afterAll(async () => {
+  for (const instance of instances) instance.kill();
+  await Promise.all(instances.map(({ ended }) => ended));
+  rmSync(directory, { recursive: true });
+});
+
+function started(clockOffset: number): InstanceProcess {
+  const instance = new InstanceProcess(0, directory, {
+    script: join(__dirname, '../../dist/instance/main.js'),
+  });
+  instances.push(instance);
+  instance.tell({
+    kind: 'start',
+    pool: 'dev',
+    instance: 0,
+    directory,
+    module: '/none: not loaded before the members know each other',
+    domain: 'managedhsm.localhost',
+    dataPort: 1,
+    authority: '',
+    founding: {
+      tenantId: 'a tenant',
+      administrators: [],
+      cryptoUsers: [],
+      issuers: [],
+      retentionDays: 90,
+      purgeProtection: false,
+      movableClock: true,
+    },
+    clockOffset,
+  });
+  return instance;
+}
+
+test('instance: offsets that come right behind the start message are taken too', async () => {
+  const instance = started(100);
+  // All of them wait in its channel before it runs a single line.
+  await Promise.all([instance.moveClock(200), instance.moveClock(300)]);
+  expect([instance.reasonEnded, instance.clockOffset]).toEqual([undefined, 300]);
+});
