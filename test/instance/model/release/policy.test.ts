@@ -336,6 +336,19 @@ describe('claims', () => {
     expect(meet({ claim, equals: 1 }, claims)).toBe(met);
   });
 
+  it('that are only inherited are missing', () => {
+    const inherited = Object.create({ a: 1, b: { c: 1 }, 'd.e': 1 }) as Record<string, unknown>;
+    const inner = { f: Object.create({ g: 1 }) as object };
+    for (const [claim, claims] of [
+      ['a', inherited],
+      ['b.c', inherited],
+      ['d.e', inherited],
+      ['f.g', inner],
+    ] as const) {
+      expect(meets(parsed(one({ claim, equals: 1 })), AUTHORITY, claims)).toBe(false);
+    }
+  });
+
   it('of groups are met as allOf and anyOf say', () => {
     const policy = parsed(
       of({
