@@ -77,6 +77,12 @@ const rows: Readonly<Record<Code, Row>> = {
     code: 'Forbidden',
     message: (name) => `The key ${name} cannot be purged before its retention ends: purge protection is on.`,
   },
+  AssertionRefused: {
+    status: 403,
+    code: 'Forbidden',
+    message: (detail) => `Target environment attestation statement cannot be verified. ${detail}`,
+    inner: 'AccessDenied',
+  },
   NoSuchPath: { status: 404, code: 'NotFound', message: asIs },
   KeyNotFound: { status: 404, code: 'KeyNotFound', message: notFound },
   // The service says it twice.

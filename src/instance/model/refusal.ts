@@ -21,6 +21,8 @@ export type RefusalCode =
   | 'KeyExpired'
   | 'OperationNotAllowed'
   | 'PurgeProtected'
+  /** The environment assertion of a release is not believed, or its claims do not meet the policy. */
+  | 'AssertionRefused'
   | 'RoleDefinitionNotFound'
   | 'RoleAssignmentNotFound'
   | 'RoleAssignmentExists'
