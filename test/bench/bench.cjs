@@ -4,10 +4,11 @@
 const { spawn, spawnSync } = require('node:child_process');
 const { generateKeyPairSync, sign } = require('node:crypto');
 const fs = require('node:fs');
-const { Agent, request: httpsRequest } = require('node:https');
+const { Agent } = require('node:https');
 const { cpus, tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { parseArgs } = require('node:util');
+const { call, counted, login, median, table, two, up, whole } = require('./service.cjs');
 const { load } = require('./load.cjs');
 
 const root = join(__dirname, '../..');
@@ -24,7 +25,6 @@ const slice = options.quick ? 150 : 1_000;
 const home = fs.mkdtempSync(join(tmpdir(), 'trivet-bench-'));
 const cleanUp = [() => fs.rmSync(home, { recursive: true, force: true })];
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const say = (text) => process.stderr.write(`${text}\n`);
 
 function run(file, args, env = {}) {
@@ -106,71 +106,6 @@ const addonRows = (sides) =>
 
 // ---- REST ------------------------------------------------------------------------------------------------------
 
-const TICK_MICROSECONDS = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout);
-
-/** CPU time that these processes have used, in microseconds. */
-function cpuOf(pids) {
-  let ticks = 0;
-  for (const pid of pids) {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[11]) + Number(fields[12]);
-  }
-  return ticks * TICK_MICROSECONDS;
-}
-
-const counted = (target, pids) => {
-  let before = 0;
-  return { ...target, begin: () => (before = cpuOf(pids)), end: () => cpuOf(pids) - before };
-};
-
-async function up(directory, readyFile) {
-  fs.rmSync(readyFile, { force: true });
-  const started = performance.now();
-  const args = ['up', '--data-dir', directory, '--control-port', '0', '--data-port', '0', '--ready-file', readyFile];
-  const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), ...args], { stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  while (!fs.existsSync(readyFile)) {
-    if (child.exitCode !== null) throw new Error('the pool did not start');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  const milliseconds = performance.now() - started;
-  const stop = async () => {
-    child.kill('SIGTERM');
-    await exited;
-  };
-  return { ready: JSON.parse(fs.readFileSync(readyFile, 'utf8')), milliseconds, stop };
-}
-
-function call({ port, host, ca, token, agent = false }, method, path, body, type = 'application/json') {
-  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
-  return new Promise((resolve, reject) => {
-    const outgoing = httpsRequest(
-      {
-        host: '127.0.0.1',
-        servername: host,
-        port,
-        ca,
-        method,
-        path,
-        agent,
-        headers: {
-          Host: `${host}:${port}`,
-          ...(token && { Authorization: `Bearer ${token}` }),
-          ...(text !== undefined && { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) }),
-        },
-      },
-      (response) => {
-        let all = '';
-        response.on('data', (chunk) => (all += chunk));
-        response.on('end', () => (response.statusCode === 200 ? resolve(JSON.parse(all)) : reject(new Error(all))));
-      },
-    );
-    outgoing.on('error', reject);
-    outgoing.end(text);
-  });
-}
-
 async function startEcho(size) {
   const { issueCertificate, toPem } = require(join(root, 'dist/values/certificate.js'));
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -198,19 +133,9 @@ async function startEcho(size) {
 }
 
 async function rest(pool) {
-  const { controlPlane, tenantId, caFile, admin, pools } = pool.ready;
-  const ca = fs.readFileSync(caFile, 'utf8');
-  const { hostname: host, port } = new URL(pools[0].uri);
-  const login = { host: 'localhost', port: new URL(controlPlane).port, ca };
-  const form = new URLSearchParams({
-    grant_type: 'client_credentials',
-    client_id: admin.clientId,
-    client_secret: admin.clientSecret,
-    scope: `https://managedhsm.localhost:${port}/.default`,
-  });
-  const formType = 'application/x-www-form-urlencoded';
-  const { access_token: token } = await call(login, 'POST', `/${tenantId}/oauth2/v2.0/token`, String(form), formType);
-  const api = { host, port, ca, token };
+  const { pools } = pool.ready;
+  const api = await login(pool.ready);
+  const { host, port, ca, token } = api;
   const version = '?api-version=7.4';
   const make = async (name, body) => (await call(api, 'POST', `/keys/${name}/create${version}`, body)).key.kid;
   const digest = Buffer.alloc(32, 5).toString('base64url');
@@ -313,14 +238,6 @@ function restRows({ all }, addonSides) {
 }
 
 // ---- report ----------------------------------------------------------------------------------------------------
-
-const whole = (number) => (number === undefined ? '' : Math.round(number).toLocaleString('en'));
-const two = (number) => (number === undefined ? '' : number.toFixed(2));
-
-function table(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
-}
 
 function report({ machine, addon: addonPart, rest: restPart, durable: durablePart, start }) {
   const perRound = `${rounds} round${rounds === 1 ? '' : 's'} of ${slice} ms, medians`;

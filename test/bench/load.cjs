@@ -29,9 +29,9 @@ const END = Buffer.from('\r\n\r\n');
 
 /** One request after the other on a connection, until `stop()` says so. */
 class Lane {
-  constructor(socket, bytes) {
+  constructor(socket, next) {
     this.socket = socket;
-    this.bytes = bytes;
+    this.next = next;
     this.pending = Buffer.alloc(0);
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('error', (error) => this.failed?.(error));
@@ -42,7 +42,7 @@ class Lane {
     return new Promise((resolve, reject) => {
       this.answered = resolve;
       this.failed = reject;
-      this.socket.write(this.bytes);
+      this.socket.write(this.next());
     });
   }
 
@@ -62,16 +62,18 @@ class Lane {
 }
 
 /**
- * Runs `connections` lanes for so long. With a `stride` only every so-manieth connection is used: where connections
- * are given to several processes in turn, all that are used are with the same one. Answers operations, seconds and latencies at the median and the 99th
- * percentile in microseconds.
+ * Runs `connections` lanes for so long, with one request or with what a function gives for each. With a `stride` only
+ * every so-manieth connection is used: where connections are given to several processes in turn, all that are used are
+ * with the same one. Answers operations a second, CPU time and latencies at the median and the 99th percentile in
+ * microseconds.
  */
 async function load(target, request, connections, milliseconds) {
-  const bytes = requestBytes(request);
+  const bytes = typeof request === 'function' ? undefined : requestBytes(request);
+  const next = bytes ? () => bytes : () => requestBytes(request());
   const lanes = [];
   const others = [];
   for (let i = 0; i < connections; i += 1) {
-    lanes.push(new Lane(await open(target), bytes));
+    lanes.push(new Lane(await open(target), next));
     for (let j = 1; j < (target.stride ?? 1); j += 1) others.push(await open(target));
   }
   for (const lane of lanes) for (let i = 0; i < 5; i += 1) await lane.once();
