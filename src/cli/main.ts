@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
+import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { TrustedAttestor } from '../values/messages.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { addSecurityDomain } from './security-domain.js';
@@ -24,6 +26,23 @@ function portNumber(text: string): number {
   return port;
 }
 
+function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
+  const comma = text.indexOf(',');
+  const issuer = comma < 0 ? text : text.slice(0, comma);
+  if (!/^https:\/\/./.test(issuer)) throw new InvalidArgumentError('an attestation service has an https URL');
+  return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
+}
+
+function readCertificates(file: string): string {
+  try {
+    const pem = readFileSync(file, 'utf8');
+    if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : 'it cannot be read');
+  }
+  throw new InvalidArgumentError(`${file} holds no certificate in PEM`);
+}
+
 function program(): Command {
   const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
   trivet
@@ -36,6 +55,13 @@ function program(): Command {
     .option(
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
+    )
+    .option(
+      '--attestor <issuer>',
+      'attestation service whose assertions are believed when a key is released: its https URL and, after a comma, ' +
+        'the file of its CA; may be given several times, and only for a pool that is made by this',
+      attestor,
+      [],
     )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')

@@ -1,6 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
 import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
+import type { TrustedAttestor } from '../values/messages.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
 import type { InstanceProgram } from '../fabric/pools/instance-process.js';
@@ -14,6 +15,7 @@ export interface UpOptions {
   dataPort: number;
   pool?: string;
   movableClock?: true;
+  attestor?: readonly TrustedAttestor[];
   module?: string;
   readyFile?: string;
 }
@@ -32,6 +34,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.movableClock && { movableClock: true }),
+    ...(options.attestor && { attestors: options.attestor }),
     module: findModule(options.module),
     ...(program && { program }),
     progress: (step) => steps.begin(step),

@@ -12,6 +12,7 @@ import { loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
 import { writeDurably } from '../values/durable-file.js';
+import type { TrustedAttestor } from '../values/messages.js';
 import {
   EstateError,
   Places,
@@ -43,6 +44,8 @@ export interface FabricOptions {
   readonly pool?: string;
   /** The first pool gets a clock that can be moved; in a directory with pools each must have one. */
   readonly movableClock?: boolean;
+  /** Attestation services that the first pool trusts; empty in a directory with pools, which keep their own. */
+  readonly attestors?: readonly TrustedAttestor[];
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** What an instance runs; another one in tests. */
@@ -179,6 +182,12 @@ export class Fabric {
             'leave the option out, or use another --data-dir',
         );
       }
+      if (options.attestors && options.attestors.length > 0) {
+        throw new EstateError(
+          `the pools in ${places.root} exist already and keep the attestation services that they were made with; ` +
+            'leave out --attestor, or use another --data-dir',
+        );
+      }
       if (wanted === undefined || pools.includes(wanted)) return;
       throw new EstateError(
         `${places.root} holds ${pools.join(', ')} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
@@ -195,6 +204,7 @@ export class Fabric {
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,
       ...(options.movableClock && { movableClock: true as const }),
+      ...(options.attestors && { attestors: options.attestors }),
     });
   }
 

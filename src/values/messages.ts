@@ -15,6 +15,16 @@ export interface Founding {
   readonly purgeProtection: boolean;
   /** The pool's clock may be moved forward. Decided here and never later. */
   readonly movableClock?: true;
+  /** Whose assertions about environments are believed when a key is to be released; none when absent. */
+  readonly attestors?: readonly TrustedAttestor[];
+}
+
+/** An attestation service, whose metadata are fetched over HTTPS. */
+export interface TrustedAttestor {
+  /** An https URL; the `iss` of its assertions, with or without one slash at the end. */
+  readonly issuer: string;
+  /** PEM of the only authorities that may certify it; without it those that Node.js comes with. */
+  readonly ca?: string;
 }
 
 /** An issuer of access tokens, pinned by its signing keys. */

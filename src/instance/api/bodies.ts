@@ -35,6 +35,10 @@ const attributes = z.object({
   external_key: foreign,
 });
 
+const releasePolicy = optional(
+  z.object({ contentType: optional(z.string()), data: someBytes, immutable: optional(z.boolean()) }),
+);
+
 const tags = z.record(z.string(), z.string());
 const operations = z.array(z.string()).max(20);
 
@@ -46,7 +50,7 @@ export const createBody = z.object({
   key_ops: optional(operations),
   attributes: optional(attributes),
   tags: optional(tags),
-  release_policy: foreign,
+  release_policy: releasePolicy,
 });
 
 export const importBody = z.object({
@@ -69,14 +73,14 @@ export const importBody = z.object({
   }),
   attributes: optional(attributes),
   tags: optional(tags),
-  release_policy: foreign,
+  release_policy: releasePolicy,
 });
 
 export const updateBody = z.object({
   key_ops: optional(operations),
   attributes: optional(attributes),
   tags: optional(tags),
-  release_policy: foreign,
+  release_policy: releasePolicy,
 });
 
 export const signBody = z.object({ alg: z.string(), value: someBytes });
@@ -110,6 +114,22 @@ export const policyBody = z.object({
 
 export const settingBody = z.object({ value: z.string() });
 
+/** Tokens of an attestation service have some kilobytes. */
+const assertion = z.string().min(1).max(61_440);
+
+export const releaseBody = z.object({
+  target: assertion,
+  nonce: optional(z.string().max(1_024)),
+  enc: optional(z.string()),
+});
+export const secureWrapBody = z.object({ alg: z.string() });
+export const secureUnwrapBody = z.object({
+  alg: z.string(),
+  value: someBytes,
+  target: assertion,
+  applicationTrustedIssuer: foreign,
+});
+
 const actions = optional(z.array(z.string().max(256)).max(100));
 
 export const definitionBody = z.object({
@@ -140,6 +160,9 @@ export type CipherBody = z.infer<typeof cipherBody>;
 export type RestoreBody = z.infer<typeof restoreBody>;
 export type PolicyBody = z.infer<typeof policyBody>;
 export type SettingBody = z.infer<typeof settingBody>;
+export type ReleaseBody = z.infer<typeof releaseBody>;
+export type SecureWrapBody = z.infer<typeof secureWrapBody>;
+export type SecureUnwrapBody = z.infer<typeof secureUnwrapBody>;
 export type RandomBody = z.infer<typeof randomBody>;
 export type DefinitionBody = z.infer<typeof definitionBody>;
 export type AssignmentBody = z.infer<typeof assignmentBody>;

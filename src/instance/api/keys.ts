@@ -18,47 +18,50 @@ import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
 import { deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
 import type { Query } from './target.js';
-import { attributesWish, materialOf, refuseFixed, refuseForeign, specOf } from './wishes.js';
+import { attributesWish, materialOf, refuseForeign, specOf } from './wishes.js';
 
 const PAGE_MAX = 25;
 
 /** `POST /keys/{name}/create`: a KeyBundle. */
-export async function create({ hsm, caller, base, name }: Call, body: CreateBody): Promise<string> {
+export async function create({ hsm, caller, base, name, query }: Call, body: CreateBody): Promise<string> {
   const wish = attributesWish(body, body.key_ops);
   refuseForeign(body.attributes);
-  return keyBundle(base, await createKey(hsm, caller, { ...wish, name, spec: specOf(body) }));
+  return keyBundle(base, query, await createKey(hsm, caller, { ...wish, name, spec: specOf(body) }));
 }
 
 /** `PUT /keys/{name}`: a KeyBundle. */
-export async function importPlain({ hsm, caller, base, name }: Call, body: ImportBody): Promise<string> {
+export async function importPlain(
+  { hsm, caller, base, name, query }: Call,
+  body: ImportBody,
+): Promise<string> {
   const wish = attributesWish(body, body.key.key_ops);
   refuseForeign(body.attributes);
-  return keyBundle(base, await importKey(hsm, caller, { ...wish, name, material: materialOf(body) }));
+  return keyBundle(base, query, await importKey(hsm, caller, { ...wish, name, material: materialOf(body) }));
 }
 
 /** `GET /keys/{name}/{version}`: a KeyBundle. */
-export function get({ hsm, caller, base, name, version }: Call): Answer {
-  return whenDone(getKey(hsm, caller, name, version), (key) => keyBundle(base, key));
+export function get({ hsm, caller, base, name, version, query }: Call): Answer {
+  return whenDone(getKey(hsm, caller, name, version), (key) => keyBundle(base, query, key));
 }
 
 /** `PATCH /keys/{name}/{version}`: the whole KeyBundle. */
 export async function update(call: Call, body: UpdateBody): Promise<string> {
-  const { hsm, caller, base, name, version } = call;
+  const { hsm, caller, base, name, version, query } = call;
   const wish = attributesWish(body, body.key_ops);
-  refuseFixed(body.attributes);
-  return keyBundle(base, await updateKey(hsm, caller, { ...wish, name, version }));
+  refuseForeign(body.attributes);
+  return keyBundle(base, query, await updateKey(hsm, caller, { ...wish, name, version }));
 }
 
 /** `DELETE /keys/{name}`: a DeletedKeyBundle. */
-export async function remove({ hsm, caller, base, name }: Call): Promise<string> {
-  return deletedKeyBundle(base, await deleteKey(hsm, caller, name));
+export async function remove({ hsm, caller, base, name, query }: Call): Promise<string> {
+  return deletedKeyBundle(base, query, await deleteKey(hsm, caller, name));
 }
 
 /** `GET /keys`: a page of KeyItems. */
 export function list({ hsm, caller, base, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
-    keyPage(base, 'keys', page, { limit }, false),
+    keyPage(base, 'keys', page, { limit, query }, false),
   );
 }
 
@@ -66,7 +69,7 @@ export function list({ hsm, caller, base, query }: Call): Answer {
 export function versions({ hsm, caller, base, name, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listVersions(hsm, caller, name, placeOf(query), limit), (page) =>
-    keyPage(base, `keys/${name}/versions`, page, { limit }, true),
+    keyPage(base, `keys/${name}/versions`, page, { limit, query }, true),
   );
 }
 
@@ -74,18 +77,18 @@ export function versions({ hsm, caller, base, name, query }: Call): Answer {
 export function listDeleted({ hsm, caller, base, query }: Call): Answer {
   const limit = limitOf(query);
   return whenDone(listDeletedKeys(hsm, caller, placeOf(query) ?? '', limit), (page) =>
-    deletedKeyPage(base, page, { limit }),
+    deletedKeyPage(base, page, { limit, query }),
   );
 }
 
 /** `GET /deletedkeys/{name}`: a DeletedKeyBundle. */
-export function getDeleted({ hsm, caller, base, name }: Call): Answer {
-  return whenDone(getDeletedKey(hsm, caller, name), (key) => deletedKeyBundle(base, key));
+export function getDeleted({ hsm, caller, base, name, query }: Call): Answer {
+  return whenDone(getDeletedKey(hsm, caller, name), (key) => deletedKeyBundle(base, query, key));
 }
 
 /** `POST /deletedkeys/{name}/recover`: a KeyBundle. */
-export async function recover({ hsm, caller, base, name }: Call): Promise<string> {
-  return keyBundle(base, await recoverKey(hsm, caller, name));
+export async function recover({ hsm, caller, base, name, query }: Call): Promise<string> {
+  return keyBundle(base, query, await recoverKey(hsm, caller, name));
 }
 
 /** `DELETE /deletedkeys/{name}`: nothing. */
@@ -100,8 +103,8 @@ export async function backup({ hsm, caller, name }: Call): Promise<string> {
 }
 
 /** `POST /keys/restore`: a KeyBundle. */
-export async function restore({ hsm, caller, base }: Call, { value }: RestoreBody): Promise<string> {
-  return keyBundle(base, await restoreKey(hsm, caller, value.toString('latin1')));
+export async function restore({ hsm, caller, base, query }: Call, { value }: RestoreBody): Promise<string> {
+  return keyBundle(base, query, await restoreKey(hsm, caller, value.toString('latin1')));
 }
 
 function limitOf({ maxResults }: Query): number {

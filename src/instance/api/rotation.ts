@@ -6,8 +6,8 @@ import { whenDone, type Answer, type Call } from './call.js';
 import { keyBundle, rotationPolicy } from './shapes.js';
 
 /** `POST /keys/{name}/rotate`: the KeyBundle of the new version. */
-export async function rotate({ hsm, caller, base, name }: Call): Promise<string> {
-  return keyBundle(base, await rotateKey(hsm, caller, name));
+export async function rotate({ hsm, caller, base, name, query }: Call): Promise<string> {
+  return keyBundle(base, query, await rotateKey(hsm, caller, name));
 }
 
 /** `GET /keys/{name}/rotationpolicy`: a RotationPolicy. */

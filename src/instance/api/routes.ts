@@ -5,6 +5,7 @@ import * as bodies from './bodies.js';
 import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
 import * as keys from './keys.js';
+import * as release from './release.js';
 import * as roles from './roles.js';
 import * as rotation from './rotation.js';
 import * as settings from './settings.js';
@@ -148,6 +149,21 @@ export const routes: readonly Route[] = [
     ['POST', operation('unwrapkey'), 'keys/unwrap/action', 'key', '7.0'],
     bodies.cipherBody,
     crypto.unwrap,
+  ),
+  withBody(
+    ['POST', operation('release'), 'keys/release/action', 'key', '7.3-preview'],
+    bodies.releaseBody,
+    release.release,
+  ),
+  withBody(
+    ['POST', operation('securewrapkey'), 'keys/wrap/action', 'key', '2026-01-01-preview'],
+    bodies.secureWrapBody,
+    release.secureWrap,
+  ),
+  withBody(
+    ['POST', operation('secureunwrapkey'), 'keys/unwrap/action', 'key', '2026-01-01-preview'],
+    bodies.secureUnwrapBody,
+    release.secureUnwrap,
   ),
   withBody(['POST', 'rng', 'rng/action', '/', '7.3-preview'], bodies.randomBody, crypto.randomBytes),
   bare(['GET', 'settings', 'settings/read/action', '/', '7.4-preview.1'], settings.list),

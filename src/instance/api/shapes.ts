@@ -11,15 +11,17 @@ import type {
 } from '../hsm/key-view.js';
 import type { RotationPolicy } from '../hsm/rotation-policy.js';
 import { toJson, type Json } from './json.js';
+import type { Query } from './target.js';
+import { knows } from './versions.js';
 
 /** KeyBundle. */
-export function keyBundle(base: string, key: KeyView): string {
-  return toJson(bundle(base, key));
+export function keyBundle(base: string, query: Query, key: KeyView): string {
+  return toJson(bundle(base, query, key));
 }
 
 /** DeletedKeyBundle: a KeyBundle with the dates of its deletion. */
-export function deletedKeyBundle(base: string, key: DeletedKeyView): string {
-  return toJson({ ...bundle(base, key), ...deletion(base, key.name, key) });
+export function deletedKeyBundle(base: string, query: Query, key: DeletedKeyView): string {
+  return toJson({ ...bundle(base, query, key), ...deletion(base, key.name, key) });
 }
 
 /** A page of KeyItems, whose `kid` has no version in the list of keys and one in the list of versions. */
@@ -31,7 +33,7 @@ export function keyPage(
   withVersion: boolean,
 ): string {
   const value = page.items.map((item) => ({
-    attributes: attributes(item.attributes),
+    attributes: attributes(item.attributes, asked.query),
     kid: withVersion ? keyId(base, item.name, item.version) : `${base}/keys/${item.name}`,
     tags: item.tags,
   }));
@@ -41,7 +43,7 @@ export function keyPage(
 /** A page of DeletedKeyItems. */
 export function deletedKeyPage(base: string, page: Page<DeletedKeyItemView>, asked: Asked): string {
   const value = page.items.map((item) => ({
-    attributes: attributes(item.attributes),
+    attributes: attributes(item.attributes, asked.query),
     kid: `${base}/keys/${item.name}`,
     tags: item.tags,
     ...deletion(base, item.name, item),
@@ -65,6 +67,7 @@ export function rotationPolicy(name: string, policy: RotationPolicy | undefined)
 /** What the client asked of a list. */
 export interface Asked {
   readonly limit: number;
+  readonly query: Query;
 }
 
 /** `kid`: the URL of a version. */
@@ -87,8 +90,17 @@ function nextLink(
   return next === undefined ? undefined : `${base}/${path}?maxresults=${limit}&$skiptoken=${toToken(next)}`;
 }
 
-function bundle(base: string, key: KeyView): { readonly [member: string]: Json | undefined } {
-  return { attributes: attributes(key.attributes), key: webKey(base, key), tags: key.tags };
+function bundle(base: string, query: Query, key: KeyView): { readonly [member: string]: Json | undefined } {
+  return {
+    attributes: attributes(key.attributes, query),
+    key: webKey(base, key),
+    release_policy: key.releasePolicy && {
+      contentType: key.releasePolicy.contentType,
+      data: toBase64url(Buffer.from(key.releasePolicy.text)),
+      immutable: key.releasePolicy.immutable,
+    },
+    tags: key.tags,
+  };
 }
 
 function webKey(base: string, key: KeyView): Json {
@@ -104,12 +116,14 @@ function webKey(base: string, key: KeyView): Json {
   }
 }
 
-function attributes(view: AttributesView): Json {
+/** `attributes`, as the client's api-version knows them. */
+export function attributes(view: AttributesView, { apiVersion }: Query): Json {
   return {
     created: view.created,
     enabled: view.enabled,
     exp: view.expires,
-    exportable: false,
+    exportable: view.exportable,
+    key_size: knows(apiVersion, '2026-01-01-preview') ? view.keySize : undefined,
     nbf: view.notBefore,
     recoverableDays: view.retentionDays,
     recoveryLevel: recoveryLevel(view),

@@ -37,3 +37,8 @@ export function checkVersion(asked: string | undefined, since: ApiVersion, opera
     throw new ApiError('NotOffered', `action '${operation}' in api-version ${asked}`);
   }
 }
+
+/** Is what came with `since` known to a client of this version? A page's link carries none, and then it is not. */
+export function knows(asked: string | undefined, since: ApiVersion): boolean {
+  return asked !== undefined && (age.get(asked.toLowerCase()) ?? 0) >= (age.get(since) ?? 0);
+}

@@ -62,29 +62,19 @@ export function attributesWish(
   { attributes, tags, release_policy }: CreateBody | ImportBody | UpdateBody,
   operations: readonly string[] | undefined,
 ): AttributesWish {
-  if (release_policy !== undefined && release_policy !== null) notOffered('release_policy');
   return {
     enabled: attributes?.enabled,
     notBefore: attributes?.nbf,
     expires: attributes?.exp,
     tags,
     operations,
+    exportable: attributes?.exportable,
+    releasePolicy: release_policy,
   };
 }
 
-/** Refuses attributes of a new key that ask for what is not offered. */
+/** Refuses attributes that ask for what is not offered. */
 export function refuseForeign(attributes: AttributesBody | undefined): void {
-  if (attributes?.exportable === true) notOffered("attribute 'exportable'");
-  refuseExternal(attributes);
-}
-
-/** Refuses attributes of an update that cannot change. */
-export function refuseFixed(attributes: AttributesBody | undefined): void {
-  if (attributes?.exportable === true) bad('Cannot modify the exportable state of a key');
-  refuseExternal(attributes);
-}
-
-function refuseExternal(attributes: AttributesBody | undefined): void {
   if (attributes?.external_key !== undefined && attributes.external_key !== null) {
     notOffered("attribute 'external_key'");
   }

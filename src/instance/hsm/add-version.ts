@@ -7,7 +7,7 @@ import type { Caller } from '../model/rbac/records.js';
 import { versionId } from '../model/keys/records.js';
 import type { Hsm } from './hsm.js';
 import { keyView, poolOf, versionPut, type KeyView } from './key-view.js';
-import { checkAttributes, operationsFor, type AttributesWish } from './key-wish.js';
+import { checkAttributes, operationsFor, releasePolicyFor, type AttributesWish } from './key-wish.js';
 import { allow, keyScope, refuse, settledRead } from './reading.js';
 
 /** Adds a version made by `seal`, which is called only once the caller may and the name is free. */
@@ -26,6 +26,7 @@ export async function addVersion(
     if (hsm.state.get('deleted', name)) refuse('NameHeldByDeletedKey', name);
   });
   checkAttributes(wish);
+  const releasePolicy = releasePolicyFor(wish);
   const operations = operationsFor(kty, wish.operations);
   const version = newKeyVersion();
   const sealed = await seal(versionId(name, version));
@@ -43,6 +44,7 @@ export async function addVersion(
     ...(notBefore === undefined ? {} : { notBefore }),
     ...(expires === undefined ? {} : { expires }),
     ...(tags === undefined || Object.keys(tags).length === 0 ? {} : { tags }),
+    ...(releasePolicy === undefined ? {} : { releasePolicy }),
   };
   const committed = await hsm.submit(mutation);
   return keyView(versionPut(committed), poolOf(hsm.state));

@@ -6,6 +6,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { compactVerify, decodeProtectedHeader } from 'jose';
 import { z } from 'zod';
 import { fromBase64url, toBase64url, trimInteger } from '../../values/bytes.js';
+import type { TrustedAttestor } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import {
   meets,
@@ -14,12 +15,7 @@ import {
   type Claims,
   type ReleasePolicy,
 } from '../model/release/policy.js';
-import {
-  MetadataError,
-  type IssuerMetadata,
-  type SigningKey,
-  type TrustedAttestor,
-} from './issuer-metadata.js';
+import { MetadataError, type IssuerMetadata, type SigningKey } from './issuer-metadata.js';
 import { refuse } from './reading.js';
 
 /** What assertions are judged by. */

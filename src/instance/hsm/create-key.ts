@@ -14,6 +14,6 @@ export interface CreateKey extends AttributesWish {
 /** Answered only when every in-sync slot has proven the new version. */
 export function createKey(hsm: Hsm, caller: Caller, wish: CreateKey): Promise<KeyView> {
   return addVersion(hsm, caller, 'keys/create', wish.name, wish.spec.kty, wish, (id) =>
-    hsm.partition.generate(id, wish.spec),
+    hsm.partition.generate(id, wish.spec, wish.exportable),
   );
 }

@@ -9,12 +9,14 @@ import { publicKeyOf } from '../../values/public-key.js';
 import { internalId, POOL, type InternalKey, type InternalPurpose } from '../model/pool.js';
 import type { Partition } from '../partition/partition.js';
 import type { Hsm } from './hsm.js';
+import { checkAttestors } from './issuer-metadata.js';
 
 const ROOT_YEARS = 30;
 
 /** Makes the pool's own keys and submits `PoolFounded`, unless the pool is founded already. */
 export async function foundPool(hsm: Hsm, pool: string, domain: string, founding: Founding): Promise<void> {
   if (hsm.state.get('pool', POOL) !== undefined) return;
+  checkAttestors(founding.attestors ?? []);
   await hsm.submit({
     kind: 'PoolFounded',
     id: newUuid(),

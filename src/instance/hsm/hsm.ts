@@ -4,6 +4,7 @@ import type { Tag } from '../model/judge.js';
 import type { State, Change } from '../model/state.js';
 import type { Seconds } from '../../values/moments.js';
 import type { Partition } from '../partition/partition.js';
+import type { IssuerMetadata } from './issuer-metadata.js';
 
 /** A mutation that stands: committed by every member of the view and applied here. */
 export interface Committed {
@@ -18,6 +19,8 @@ export interface Hsm {
   /** Committed state. Read it in one synchronous turn after {@link settled}. */
   readonly state: State;
   readonly partition: Partition;
+  /** Keys of attestation services, as they publish them. */
+  readonly attestorKeys: IssuerMetadata;
   /** Seconds since 1970, by the pool's clock. */
   now(): Seconds;
   /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */

@@ -25,7 +25,7 @@ export async function importKey(hsm: Hsm, caller: Caller, wish: ImportKey): Prom
   const { material } = wish;
   try {
     return await addVersion(hsm, caller, 'keys/import/action', wish.name, typeOf[material.kty], wish, (id) =>
-      hsm.partition.importKey(id, material),
+      hsm.partition.importKey(id, material, wish.exportable),
     );
   } finally {
     wipeMaterial(material);

@@ -8,16 +8,9 @@ import { request } from 'node:https';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import { fromBase64url, trimInteger } from '../../values/bytes.js';
+import type { TrustedAttestor } from '../../values/messages.js';
 import { sameAuthority } from '../model/release/policy.js';
 import { refuse } from './reading.js';
-
-/** An attestation service whose assertions the pool believes. */
-export interface TrustedAttestor {
-  /** An https URL; the `iss` of its assertions, with or without one slash at the end. */
-  readonly issuer: string;
-  /** PEM of the only authorities that may certify it; without it those that Node.js comes with. */
-  readonly ca?: string;
-}
 
 /** A key that verifies assertions. */
 export interface SigningKey {

@@ -2,6 +2,7 @@
 import type { KeySpec, PublicPart } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
 import { assert, AssertionError } from '../../values/assert.js';
+import type { KeyReleasePolicy } from '../model/release/policy.js';
 import type { DeletedKey, KeyVersion } from '../model/keys/records.js';
 import { POOL, type Pool } from '../model/pool.js';
 import type { State } from '../model/state.js';
@@ -15,6 +16,9 @@ export interface AttributesView {
   readonly updated: Seconds;
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
+  readonly exportable: boolean;
+  /** Bits, of a symmetric key. */
+  readonly keySize?: number;
 }
 
 /** A key in a list. */
@@ -30,6 +34,7 @@ export interface KeyView extends KeyItemView {
   /** Absent for symmetric keys. */
   readonly public?: Exclude<PublicPart, { kty: 'oct' }>;
   readonly operations: readonly string[];
+  readonly releasePolicy?: KeyReleasePolicy;
 }
 
 export interface DeletionView {
@@ -53,16 +58,28 @@ export function itemView(key: KeyVersion, pool: Pool): KeyItemView {
   return {
     name,
     version,
-    attributes: { ...key.attributes, retentionDays, purgeProtection },
+    attributes: {
+      ...key.attributes,
+      retentionDays,
+      purgeProtection,
+      exportable: key.exportable ?? false,
+      ...(key.spec.kty === 'oct-HSM' ? { keySize: key.spec.size } : {}),
+    },
     ...(tags === undefined ? {} : { tags }),
   };
 }
 
 /** A version with its public side. */
 export function keyView(key: KeyVersion, pool: Pool): KeyView {
-  const { spec, operations } = key;
+  const { spec, operations, releasePolicy } = key;
   const shown = key.public.kty === 'oct' ? {} : { public: key.public };
-  return { ...itemView(key, pool), spec, operations, ...shown };
+  return {
+    ...itemView(key, pool),
+    spec,
+    operations,
+    ...shown,
+    ...(releasePolicy === undefined ? {} : { releasePolicy }),
+  };
 }
 
 /** When a key was deleted, and until when it can be recovered. */

@@ -1,8 +1,11 @@
 // What a client may wish of a key's operations, times and tags, checked once for create, import and update.
 import type { KeyType } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
+import { policyUseless } from '../model/keys/apply.js';
 import { MAX_TAG_LENGTH, MAX_TAGS } from '../model/keys/limits.js';
 import { keyOperations, type KeyOperation } from '../model/keys/records.js';
+import { keyReleasePolicy, type KeyReleasePolicy, type PolicyWish } from '../model/release/policy.js';
+import { heed } from '../model/refusal.js';
 import { refuse } from './reading.js';
 
 /** Members left out are not set, or on update kept. */
@@ -13,6 +16,9 @@ export interface AttributesWish {
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** `key_ops` as the client writes them. */
   readonly operations?: readonly string[] | undefined;
+  /** May the key be released? On update it cannot change. */
+  readonly exportable?: boolean | undefined;
+  readonly releasePolicy?: PolicyWish | undefined;
 }
 
 const defaults: Readonly<Record<KeyType, readonly KeyOperation[]>> = {
@@ -67,4 +73,17 @@ export function checkAttributes({ notBefore, expires, tags }: AttributesWish): v
       refuse('BadParameter', `A tag's name and its value have at most ${MAX_TAG_LENGTH} characters each`);
     }
   }
+}
+
+/** The release policy of a new key: an exportable one has one, any other has none. */
+export function releasePolicyFor({
+  exportable,
+  releasePolicy,
+}: AttributesWish): KeyReleasePolicy | undefined {
+  if (exportable !== true) {
+    if (releasePolicy !== undefined) heed(policyUseless());
+    return undefined;
+  }
+  if (releasePolicy === undefined) return refuse('BadParameter', 'Exportable keys must have release policy');
+  return heed(keyReleasePolicy(releasePolicy));
 }

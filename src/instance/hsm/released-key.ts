@@ -80,11 +80,7 @@ function payloadOf({ request, ...released }: ReleasedKey): Json {
         attributes: released.attributes,
         key: {
           ...publicMembers(released.public),
-          key_hsm: encoded({
-            ciphertext: toBase64url(released.wrapped),
-            header: { alg: 'dir', enc: request.enc, kid: released.enclaveKid },
-            schema_version: '1.0',
-          }),
+          key_hsm: keyHsm({ ...released, enc: request.enc }),
           key_ops: released.operations,
           kid: released.kid,
         },
@@ -92,6 +88,19 @@ function payloadOf({ request, ...released }: ReleasedKey): Json {
       },
     },
   };
+}
+
+/** What is wrapped for an enclave, with what it takes to open it there, in base64url. */
+export function keyHsm({
+  wrapped,
+  enc,
+  enclaveKid,
+}: Pick<ReleasedKey, 'wrapped' | 'enclaveKid'> & { readonly enc: TargetWrap }): string {
+  return encoded({
+    ciphertext: toBase64url(wrapped),
+    header: { alg: 'dir', enc, kid: enclaveKid },
+    schema_version: '1.0',
+  });
 }
 
 /** Of the plain types: outside the pool it is no HSM key any more. */

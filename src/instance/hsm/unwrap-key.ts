@@ -5,7 +5,7 @@ import type { Hsm } from './hsm.js';
 import { settledRead, usableKey, type KeyUse, type Purpose } from './reading.js';
 import { isPadded, requireBlocks } from './wrap-key.js';
 
-const PURPOSE: Purpose = { action: 'keys/unwrap/action', operation: 'unwrapKey', use: 'wrap' };
+export const PURPOSE: Purpose = { action: 'keys/unwrap/action', operation: 'unwrapKey', use: 'wrap' };
 
 export interface UnwrapKey extends KeyUse {
   readonly wrapped: Uint8Array;

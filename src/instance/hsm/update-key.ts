@@ -5,7 +5,9 @@ import type { Caller } from '../model/rbac/records.js';
 import type { Hsm } from './hsm.js';
 import { keyView, poolOf, versionPut, type KeyView } from './key-view.js';
 import { checkAttributes, operationsFitting, type AttributesWish } from './key-wish.js';
-import { allow, keyScope, liveVersion, settledRead } from './reading.js';
+import { keyReleasePolicy } from '../model/release/policy.js';
+import { heed } from '../model/refusal.js';
+import { allow, keyScope, liveVersion, refuse, settledRead } from './reading.js';
 
 export interface UpdateKey extends AttributesWish {
   readonly name: string;
@@ -23,11 +25,17 @@ export async function updateKey(hsm: Hsm, caller: Caller, wish: UpdateKey): Prom
     return liveVersion(hsm.state, name, wish.version);
   });
   checkAttributes(wish);
+  if (wish.exportable !== undefined && wish.exportable !== (current.exportable ?? false)) {
+    refuse('BadParameter', 'Cannot modify the exportable state of a key');
+  }
   const { enabled, notBefore, expires, tags } = wish;
+  const releasePolicy =
+    wish.releasePolicy && heed(keyReleasePolicy(wish.releasePolicy, current.releasePolicy));
   const operations =
     wish.operations === undefined ? undefined : operationsFitting(current.spec.kty, wish.operations);
-  // Operations were checked against this version's type; a newer one of another type must not get them.
-  const version = wish.version ?? (operations === undefined ? undefined : current.version);
+  // Operations and policy were checked against this version; a newer one of another type must not get them.
+  const bound = operations !== undefined || releasePolicy !== undefined || wish.exportable !== undefined;
+  const version = wish.version ?? (bound ? current.version : undefined);
   const mutation: KeyUpdated = {
     kind: 'KeyUpdated',
     id: newUuid(),
@@ -40,6 +48,7 @@ export async function updateKey(hsm: Hsm, caller: Caller, wish: UpdateKey): Prom
     ...(notBefore === undefined ? {} : { notBefore }),
     ...(expires === undefined ? {} : { expires }),
     ...(tags === undefined ? {} : { tags }),
+    ...(releasePolicy === undefined ? {} : { releasePolicy }),
   };
   const committed = await hsm.submit(mutation);
   return keyView(versionPut(committed), poolOf(hsm.state));

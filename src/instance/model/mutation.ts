@@ -3,7 +3,8 @@
 import type { Founding } from '../../values/messages.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
-import type { KeyOperation, KeyVersion, ReleasePolicy } from './keys/records.js';
+import type { KeyOperation, KeyVersion } from './keys/records.js';
+import type { KeyReleasePolicy } from './release/policy.js';
 import type { PolicyWish, RotationPolicy } from './keys/rotation.js';
 import type { InternalKey, InternalPurpose, SettingName } from './pool.js';
 import type { DataAction } from './rbac/built-in-roles.js';
@@ -42,7 +43,7 @@ export interface KeyVersionCreated extends Envelope {
   readonly notBefore?: Seconds;
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
-  readonly releasePolicy?: ReleasePolicy;
+  readonly releasePolicy?: KeyReleasePolicy;
 }
 
 /** A version that follows another and takes after it. */
@@ -82,7 +83,7 @@ export interface KeyUpdated extends Envelope {
   readonly notBefore?: Seconds;
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
-  readonly releasePolicy?: ReleasePolicy;
+  readonly releasePolicy?: KeyReleasePolicy;
 }
 
 export interface KeyDeleted extends Envelope {

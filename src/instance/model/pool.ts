@@ -15,6 +15,7 @@ export interface Pool {
   readonly activation: 'Active' | 'NotActivated';
   readonly tenantId: string;
   readonly issuers: Founding['issuers'];
+  readonly attestors: NonNullable<Founding['attestors']>;
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
   readonly settings: Readonly<Record<SettingName, boolean>>;
@@ -66,6 +67,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     activation: 'Active',
     tenantId: founding.tenantId,
     issuers: founding.issuers,
+    attestors: founding.attestors ?? [],
     retentionDays: founding.retentionDays,
     purgeProtection: founding.purgeProtection,
     // The HSM does not trust the control plane with its keys unless an Administrator says so.

@@ -1,13 +1,18 @@
-// AES key wrap with padding (RFC 5649) of octets whose number is no multiple of 8. SoftHSM pads such octets itself
-// before it wraps them, so that another implementation would get them back longer than they were; with the block
-// cipher of the slot they are wrapped as the RFC says. Knows no slot.
+// AES key wrap with padding (RFC 5649) where SoftHSM's own is not enough. It pads octets whose number is no multiple
+// of 8 itself before it wraps them, so that another implementation gets them back longer than they were. Knows no slot.
+import { createDecipheriv } from 'node:crypto';
+import { wipe } from '../../values/bytes.js';
+import type { KeySpec } from '../../values/key-spec.js';
 
 const HALF = 8;
 const ROUNDS = 6;
 /** Section 3: the constant half of the alternative initial value. */
 const CONSTANT = 0xa65959a6;
+const CONSTANT_BYTES = Buffer.of(0xa6, 0x59, 0x59, 0xa6);
 
 /**
+ * Wraps with a block cipher, which is the slot's.
+ *
  * @param encrypt one block of 16 octets under the wrapping key.
  * @param secret 1 octet or more.
  */
@@ -39,4 +44,24 @@ export async function wrapPadded(
   }
   block.fill(0);
   return wrapped;
+}
+
+/**
+ * A key that SoftHSM has wrapped under an AES-256 key, without what it was padded with: PKCS#8 ends where its own DER
+ * says (X.690 section 8.1.3), a symmetric key has its size.
+ */
+export function unwrapped(wrapped: Uint8Array, key: Uint8Array, spec: KeySpec): Buffer {
+  const decipher = createDecipheriv('id-aes256-wrap-pad', key, CONSTANT_BYTES);
+  const padded = decipher.update(wrapped);
+  wipe(decipher.final());
+  const clear = Buffer.from(padded.subarray(0, spec.kty === 'oct-HSM' ? spec.size / 8 : derLength(padded)));
+  wipe(padded);
+  return clear;
+}
+
+function derLength(der: Buffer): number {
+  const first = der[1] ?? 0;
+  if (first < 0x80) return 2 + first;
+  const octets = first & 0x7f;
+  return 2 + octets + der.readUIntBE(2, octets);
 }

@@ -18,14 +18,20 @@ import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
 import type { OpenKey } from './key-cache.js';
 import { examine, wipeMaterial } from './key-material.js';
-import { wrapPadded } from './key-wrap.js';
+import { unwrapped, wrapPadded } from './key-wrap.js';
 import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
 import { macs, probe, signing, type Capabilities } from './mechanisms.js';
 import { macForm, openId, openIds, plainForm, type Form } from './form.js';
 import type { Worker } from './sessions.js';
 import { SlotKeeper, type Slot } from './slot.js';
 import { SlotError } from './slot-error.js';
-import { customerKeyOf, exportableKeyOf, exportWrappingKey, rawSecret } from './templates.js';
+import {
+  customerKeyOf,
+  ephemeralWrapper,
+  exportableKeyOf,
+  exportWrappingKey,
+  rawSecret,
+} from './templates.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 
 export interface PartitionOptions {
@@ -49,6 +55,7 @@ const PKCS1: Mechanism = { type: CKM.RSA_PKCS };
 /** Octets. */
 const WRAP_BLOCK = 8;
 const MAC: Mechanism = { type: CKM.SHA256_HMAC };
+const EPHEMERAL_LENGTH = 32;
 const GCM_IV_LENGTH = 12;
 const GCM_TAG_LENGTH = 16;
 
@@ -347,6 +354,29 @@ export class Partition {
         }
       },
       refusedCiphertext,
+    );
+  }
+
+  /**
+   * An exportable key in clear, for whoever it is released to: PKCS#8 in DER, or the bytes of a symmetric key. The
+   * receiver wipes it.
+   */
+  exportKey(key: SealedKey): Promise<Buffer> {
+    if (!key.exportable) return Promise.reject(new SlotError('SlotFailed', `${key.id} is not exportable`));
+    return this.#withKey(
+      key,
+      async ({ owner }, handle, slot) => {
+        // Nothing leaves a slot unwrapped, so it leaves under a key of this very moment.
+        const ephemeral = slot.here.operations.generateRandomSync(EPHEMERAL_LENGTH);
+        const wrapper = await owner.createObject({ ...ephemeralWrapper, value: ephemeral });
+        try {
+          return unwrapped(await owner.wrapKey(WRAP, wrapper, handle), ephemeral, key.spec);
+        } finally {
+          slot.destroy(wrapper);
+          ephemeral.fill(0);
+        }
+      },
+      refusedBySlot,
     );
   }
 

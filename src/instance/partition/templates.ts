@@ -188,6 +188,18 @@ export const exportWrappingKey = {
   unwrapTemplate: { sensitive: true, extractable: true, wrapWithTrusted: false },
 } as const satisfies Template;
 
+/** Wraps one exportable key that is being released, and is gone. */
+export const ephemeralWrapper = {
+  ...aesUsage,
+  token: false,
+  private: true,
+  sensitive: true,
+  extractable: false,
+  encrypt: false,
+  decrypt: false,
+  unwrap: false,
+} as const satisfies Template;
+
 /** Bytes that pass through the slot for raw key wrap (`wrapKey`, `unwrapKey` with a symmetric key). */
 export const rawSecret = {
   class: CKO.SECRET_KEY,

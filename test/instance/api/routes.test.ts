@@ -25,6 +25,9 @@ it('the routes are these and no others', () => {
     [
       'DELETE /deletedkeys/{name} needs keys/deletedKeys/delete at key',
       'DELETE /keys/{name} needs keys/delete at key',
+      'POST /keys/{name}/{version}/release needs keys/release/action at key',
+      'POST /keys/{name}/{version}/securewrapkey needs keys/wrap/action at key',
+      'POST /keys/{name}/{version}/secureunwrapkey needs keys/unwrap/action at key',
       'POST /keys/{name}/backup needs keys/backup/action at key',
       'POST /keys/restore needs keys/restore/action at /keys',
       'POST /keys/{name}/rotate needs keys/rotate/action at key',

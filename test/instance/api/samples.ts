@@ -21,6 +21,9 @@ export function bodyOf({ body, path }: Route): unknown {
   if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
   if (path.endsWith('create')) return { kty: 'EC' };
   if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
+  if (path.endsWith('release')) return { target: 'a.b.c' };
+  if (path.endsWith('securewrapkey')) return { alg: 'A256KW' };
+  if (path.endsWith('secureunwrapkey')) return { alg: 'A256KW', value: 'AAAA', target: 'a.b.c' };
   if (path.startsWith('settings')) return { value: 'true' };
   if (path.endsWith('rotationpolicy')) return { attributes: { expiryTime: 'P90D' } };
   if (path === 'rng') return { count: 1 };

@@ -13,12 +13,8 @@ import {
   verifyAssertion,
   type Attestation,
 } from '../../../src/instance/hsm/assertion.js';
-import {
-  checkAttestors,
-  IssuerMetadata,
-  LIMITS,
-  type TrustedAttestor,
-} from '../../../src/instance/hsm/issuer-metadata.js';
+import { checkAttestors, IssuerMetadata, LIMITS } from '../../../src/instance/hsm/issuer-metadata.js';
+import type { TrustedAttestor } from '../../../src/values/messages.js';
 import { parsePolicy, type ReleasePolicy } from '../../../src/instance/model/release/policy.js';
 import { Refusal, RefusedError } from '../../../src/instance/model/refusal.js';
 import { AttestationService, CERTS, DISCOVERY, KID, NOW } from './attestation-service.js';

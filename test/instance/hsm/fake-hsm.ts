@@ -1,5 +1,6 @@
 // An HSM of one member: state in memory, mutations judged and applied at once.
 import type { Committed, Hsm } from '../../../src/instance/hsm/hsm.js';
+import { IssuerMetadata } from '../../../src/instance/hsm/issuer-metadata.js';
 import { judge, type Tag } from '../../../src/instance/model/judge.js';
 import type { Mutation } from '../../../src/instance/model/mutation.js';
 import { assign } from '../../../src/instance/model/rbac/assign.js';
@@ -29,6 +30,7 @@ export function callerOf(objectId: string, ...groups: string[]): Caller {
 export class FakeHsm implements Hsm {
   readonly state = new Overlay(emptyState);
   readonly fake = new FakePartition();
+  readonly attestorKeys = new IssuerMetadata();
   /** The stand-in, unless a test puts a real one here. */
   partition = this.fake.asPartition;
   /** What the next writes fail with. */

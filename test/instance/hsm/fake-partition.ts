@@ -41,7 +41,12 @@ export class FakePartition {
     return this as unknown as Partition;
   }
 
-  generate(id: string, spec: KeySpec): Promise<SealedKey> {
+  async generate(id: string, spec: KeySpec, exportable = false): Promise<SealedKey> {
+    const made = await this.#generate(id, spec);
+    return exportable ? { ...made, exportable } : made;
+  }
+
+  #generate(id: string, spec: KeySpec): Promise<SealedKey> {
     switch (spec.kty) {
       case 'RSA-HSM': {
         const kind = `${spec.size}/${spec.exponent}`;

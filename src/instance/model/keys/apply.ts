@@ -16,7 +16,8 @@ import { Refusal } from '../refusal.js';
 import { put, remove, type Change, type State } from '../state.js';
 import { drop, putDeleted, putKey, rotationDue } from './due.js';
 import { MAX_KEYS, MAX_VERSIONS } from './limits.js';
-import { versionId, type Key, type KeyAttributes, type KeyVersion, type ReleasePolicy } from './records.js';
+import { mayReplace } from '../release/policy.js';
+import { versionId, type Key, type KeyAttributes, type KeyVersion } from './records.js';
 import { checkPolicy, expiryOf, isBlank } from './rotation.js';
 
 export function applyToKeys(state: State, mutation: KeyMutation): Change[] | Refusal {
@@ -200,8 +201,10 @@ function update(state: State, mutation: KeyUpdated): Change[] | Refusal {
   if (notBefore !== undefined && expires !== undefined && notBefore >= expires) {
     return new Refusal('BadParameter', 'The not-before date must come before the expiry date');
   }
-  const refusal = releasePolicy && mayReplace(old, releasePolicy);
-  if (refusal) return refusal;
+  if (releasePolicy) {
+    const refusal = old.exportable ? mayReplace(old.releasePolicy, releasePolicy) : policyUseless();
+    if (refusal) return refusal;
+  }
   const same =
     operations === undefined &&
     tags === undefined &&
@@ -220,12 +223,9 @@ function update(state: State, mutation: KeyUpdated): Change[] | Refusal {
   return [...moved, put('versions', old.id, next)];
 }
 
-function mayReplace(old: KeyVersion, policy: ReleasePolicy): Refusal | undefined {
-  if (!old.exportable) return new Refusal('BadParameter', 'Non-exportable keys must not have release policy');
-  if (old.releasePolicy?.immutable === true && !isDeepStrictEqual(policy, old.releasePolicy)) {
-    return new Refusal('BadParameter', 'Immutable Release policy cannot be modified');
-  }
-  return undefined;
+/** Why a key that cannot be released has no release policy. */
+export function policyUseless(): Refusal {
+  return new Refusal('BadParameter', 'Non-exportable keys must not have release policy');
 }
 
 function sameWindow(a: KeyAttributes, b: KeyAttributes): boolean {

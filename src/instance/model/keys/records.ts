@@ -1,6 +1,7 @@
 // Records of keys.
 import type { PublicPart, SealedKey } from '../../../values/key-spec.js';
 import type { Seconds } from '../../../values/moments.js';
+import type { KeyReleasePolicy } from '../release/policy.js';
 import type { RotationPolicy } from './rotation.js';
 
 /** `key_ops` values of RFC 7517 section 4.3 that the service knows, and its own `import` and `export`. */
@@ -52,15 +53,7 @@ export interface KeyVersion extends SealedKey {
   /** Absent when none were set. */
   readonly tags?: Readonly<Record<string, string>>;
   /** What an environment must prove to be given the key; every exportable key has one and no other. */
-  readonly releasePolicy?: ReleasePolicy;
-}
-
-export interface ReleasePolicy {
-  readonly contentType: string;
-  /** The policy's JSON, as compact as it can be written. */
-  readonly policy: string;
-  /** Once true, the policy never changes. */
-  readonly immutable: boolean;
+  readonly releasePolicy?: KeyReleasePolicy;
 }
 
 /** Id of a version in its table and in the partition's cache. */
