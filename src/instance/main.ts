@@ -11,6 +11,7 @@ import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
 import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
+import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
@@ -132,6 +133,7 @@ async function run(channel: Channel): Promise<void> {
   const hsm: Hsm = {
     state: store.state,
     partition,
+    instance: self,
     now: () => clock.now(),
     get clockOffset() {
       return clock.offset;
@@ -176,6 +178,7 @@ async function run(channel: Channel): Promise<void> {
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
     rootCertificate,
+    ownerFingerprint: ownerFingerprint(hsm),
   });
 
   channel

@@ -1,5 +1,7 @@
 // Keys and lists as the service writes them.
 import { toBase64url } from '../../values/bytes.js';
+import { ATTESTATION_VERSION } from '../../values/attestation.js';
+import type { AttestedKeyView } from '../hsm/attest-key.js';
 import type {
   AttributesView,
   DeletedKeyItemView,
@@ -15,6 +17,20 @@ import { toJson, type Json } from './json.js';
 /** KeyBundle. */
 export function keyBundle(base: string, key: KeyView): string {
   return toJson(bundle(base, key));
+}
+
+/** KeyBundle with an attestation among its attributes. */
+export function attestedKeyBundle(
+  base: string,
+  { key, certificates, privateKey, publicKey }: AttestedKeyView,
+): string {
+  const attestation = {
+    certificatePemFile: toBase64url(Buffer.from(certificates)),
+    privateKeyAttestation: toBase64url(privateKey),
+    publicKeyAttestation: publicKey && toBase64url(publicKey),
+    version: ATTESTATION_VERSION,
+  };
+  return toJson({ ...bundle(base, key), attributes: { ...attributes(key.attributes), attestation } });
 }
 
 /** DeletedKeyBundle: a KeyBundle with the dates of its deletion. */
@@ -104,7 +120,7 @@ function webKey(base: string, key: KeyView): Json {
   }
 }
 
-function attributes(view: AttributesView): Json {
+function attributes(view: AttributesView) {
   return {
     created: view.created,
     enabled: view.enabled,

@@ -18,6 +18,8 @@ export interface Hsm {
   /** Committed state. Read it in one synchronous turn after {@link settled}. */
   readonly state: State;
   readonly partition: Partition;
+  /** Which member of the pool this is: 0, 1 or 2. */
+  readonly instance: number;
   /** Seconds since 1970, by the pool's clock. */
   now(): Seconds;
   /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */
