@@ -92,7 +92,9 @@ function poolText(pool: PoolStatus): string {
     ];
     return `  partition ${instance.id}  ${state.join(', ')} (process ${String(instance.pid)})`;
   });
-  return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...lines].join('\n');
+  const owner =
+    pool.ownerFingerprint === null ? [] : [`  owner certificate  SHA-256 ${pool.ownerFingerprint}`];
+  return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...owner, ...lines].join('\n');
 }
 
 interface FabricClient {

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
+import { addKey } from './key.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
 
@@ -129,6 +130,7 @@ function program(): Command {
       const { showClock } = await import('./ask.js');
       await showClock(options.dataDir, options.json === true);
     });
+  addKey(trivet);
   addSecurityDomain(trivet);
   return trivet;
 }

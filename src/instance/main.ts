@@ -12,6 +12,7 @@ import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
 import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
 import { IssuerMetadata } from './hsm/issuer-metadata.js';
+import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
@@ -134,6 +135,7 @@ async function run(channel: Channel): Promise<void> {
     state: store.state,
     partition,
     attestorKeys: new IssuerMetadata(),
+    instance: self,
     now: () => clock.now(),
     get clockOffset() {
       return clock.offset;
@@ -178,6 +180,7 @@ async function run(channel: Channel): Promise<void> {
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
     rootCertificate,
+    ownerFingerprint: ownerFingerprint(hsm),
   });
 
   channel

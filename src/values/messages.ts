@@ -88,6 +88,8 @@ export interface InstanceReport {
   readonly activation: 'Active' | 'NotActivated';
   /** PEM of the pool's TLS root; its key is an internal key of the pool, inside the slots. */
   readonly rootCertificate: string;
+  /** SHA-256 of the certificate (DER) of the pool's owner, who certifies partitions; lower-case hex. */
+  readonly ownerFingerprint: string;
 }
 
 export type FromInstance =

@@ -95,6 +95,7 @@ test('up: the ready file has everything that a client needs, and the status show
         name: 'ready',
         uri: expect.stringMatching(/^https:\/\/ready\.managedhsm\.localhost:\d+$/) as string,
         activation: 'Active',
+        ownerFingerprint: '0f'.repeat(32),
         instances: [0, 1, 2].map((id) => ({
           id,
           pid: expect.any(Number) as number,

@@ -41,6 +41,8 @@ export interface PoolStatus {
   readonly name: string;
   readonly uri: string;
   readonly activation: 'Active' | 'NotActivated';
+  /** SHA-256 of the certificate of the pool's owner, lower-case hex; null before the pool is ready. */
+  readonly ownerFingerprint: string | null;
   readonly instances: readonly InstanceStatus[];
 }
 
@@ -101,6 +103,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   readonly #domain: string;
   readonly #dataPort: number;
   #rootCertificate: string | undefined;
+  #ownerFingerprint: string | undefined;
   #stopping = false;
   #turn = 0;
 
@@ -169,7 +172,13 @@ export class Pool extends EventEmitter<PoolEvents> {
     if (roots.size !== 1 || root === undefined) {
       throw new PoolError(`pool ${this.name}: its instances do not agree on one TLS root certificate`);
     }
+    const owners = new Set(reports.map((report) => report.ownerFingerprint));
+    const [owner] = owners;
+    if (owners.size !== 1 || owner === undefined) {
+      throw new PoolError(`pool ${this.name}: its instances do not agree on one owner certificate`);
+    }
     this.#rootCertificate = root;
+    this.#ownerFingerprint = owner;
   }
 
   /** The instances in the order in which a new connection should try them: the next one's turn first. */
@@ -221,6 +230,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       name: this.name,
       uri: `https://${this.name}.${this.#domain}:${this.#dataPort}`,
       activation: reports.some((report) => report.activation === 'Active') ? 'Active' : 'NotActivated',
+      ownerFingerprint: this.#ownerFingerprint ?? null,
       instances: this.#instances.map((child) => instanceStatus(child)),
     };
   }

@@ -1,5 +1,6 @@
 // Handlers of key management.
 import { fromBase64url, toBase64url } from '../../values/bytes.js';
+import { attestKey } from '../hsm/attest-key.js';
 import { backupKey } from '../hsm/backup-key.js';
 import { createKey } from '../hsm/create-key.js';
 import { deleteKey } from '../hsm/delete-key.js';
@@ -16,7 +17,7 @@ import { updateKey } from '../hsm/update-key.js';
 import type { CreateBody, ImportBody, RestoreBody, UpdateBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
-import { deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
+import { attestedKeyBundle, deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
 import type { Query } from './target.js';
 import { attributesWish, materialOf, refuseForeign, specOf } from './wishes.js';
 
@@ -42,6 +43,11 @@ export async function importPlain(
 /** `GET /keys/{name}/{version}`: a KeyBundle. */
 export function get({ hsm, caller, base, name, version, query }: Call): Answer {
   return whenDone(getKey(hsm, caller, name, version), (key) => keyBundle(base, query, key));
+}
+
+/** `GET /keys/{name}/{version}/attestation`: a KeyBundle with an attestation. */
+export async function attestation({ hsm, caller, base, name, version, query }: Call): Promise<string> {
+  return attestedKeyBundle(base, query, await attestKey(hsm, caller, name, version));
 }
 
 /** `PATCH /keys/{name}/{version}`: the whole KeyBundle. */

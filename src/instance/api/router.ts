@@ -15,7 +15,7 @@ export interface Match {
 
 const NAME = /^[0-9a-zA-Z-]{1,127}$/;
 /** Operations of the service that are not offered; refused as the service refuses one it does not know. */
-const NOT_OFFERED = new Set(['attestation', 'restore']);
+const NOT_OFFERED = new Set(['restore']);
 
 /** Last segments of operations on a key; none of them is a version. */
 const OPERATIONS: ReadonlySet<string> = new Set(

@@ -102,6 +102,10 @@ export const routes: readonly Route[] = [
   withBody(['PUT', 'keys/{name}', 'keys/import/action', 'key', '7.0'], bodies.importBody, keys.importPlain),
   bare(['GET', 'keys/{name}/versions', 'keys/read/action', 'key', '7.0'], keys.versions),
   bare(['GET', 'keys/{name}/{version}', 'keys/read/action', 'key', '7.0'], keys.get),
+  bare(
+    ['GET', 'keys/{name}/{version}/attestation', 'keys/read/action', 'key', '7.6-preview.2'],
+    keys.attestation,
+  ),
   withBody(
     ['PATCH', 'keys/{name}/{version}', 'keys/write/action', 'key', '7.0'],
     bodies.updateBody,

@@ -1,5 +1,7 @@
 // Keys and lists as the service writes them.
 import { toBase64url } from '../../values/bytes.js';
+import { ATTESTATION_VERSION } from '../../values/attestation.js';
+import type { AttestedKeyView } from '../hsm/attest-key.js';
 import type {
   AttributesView,
   DeletedKeyItemView,
@@ -17,6 +19,24 @@ import { knows } from './versions.js';
 /** KeyBundle. */
 export function keyBundle(base: string, query: Query, key: KeyView): string {
   return toJson(bundle(base, query, key));
+}
+
+/** KeyBundle with an attestation among its attributes. */
+export function attestedKeyBundle(
+  base: string,
+  query: Query,
+  { key, certificates, privateKey, publicKey }: AttestedKeyView,
+): string {
+  const attestation = {
+    certificatePemFile: toBase64url(Buffer.from(certificates)),
+    privateKeyAttestation: toBase64url(privateKey),
+    publicKeyAttestation: publicKey && toBase64url(publicKey),
+    version: ATTESTATION_VERSION,
+  };
+  return toJson({
+    ...bundle(base, query, key),
+    attributes: { ...attributes(key.attributes, query), attestation },
+  });
 }
 
 /** DeletedKeyBundle: a KeyBundle with the dates of its deletion. */
@@ -117,7 +137,7 @@ function webKey(base: string, key: KeyView): Json {
 }
 
 /** `attributes`, as the client's api-version knows them. */
-export function attributes(view: AttributesView, { apiVersion }: Query): Json {
+export function attributes(view: AttributesView, { apiVersion }: Query) {
   return {
     created: view.created,
     enabled: view.enabled,

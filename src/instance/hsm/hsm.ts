@@ -21,6 +21,8 @@ export interface Hsm {
   readonly partition: Partition;
   /** Keys of attestation services, as they publish them. */
   readonly attestorKeys: IssuerMetadata;
+  /** Which member of the pool this is: 0, 1 or 2. */
+  readonly instance: number;
   /** Seconds since 1970, by the pool's clock. */
   now(): Seconds;
   /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */

@@ -66,6 +66,7 @@ export const macs: Readonly<Record<MacAlgorithm, Mechanism>> = {
 const required: Readonly<Record<string, number>> = {
   CKM_RSA_PKCS_KEY_PAIR_GEN: CKM.RSA_PKCS_KEY_PAIR_GEN,
   CKM_RSA_PKCS: CKM.RSA_PKCS,
+  CKM_SHA256_RSA_PKCS: CKM.SHA256_RSA_PKCS,
   CKM_RSA_PKCS_PSS: CKM.RSA_PKCS_PSS,
   CKM_RSA_X_509: CKM.RSA_X_509,
   CKM_RSA_PKCS_OAEP: CKM.RSA_PKCS_OAEP,

@@ -16,6 +16,7 @@ import { Pkcs11Error } from '../pkcs11/error.js';
 import type { Mechanism } from '../pkcs11/mechanism.js';
 import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
+import { attestOpen, readPartitionKey, type Attestations } from './attest.js';
 import type { OpenKey } from './key-cache.js';
 import { examine, wipeMaterial } from './key-material.js';
 import { unwrapped, wrapPadded } from './key-wrap.js';
@@ -388,6 +389,19 @@ export class Partition {
       refusedBySlot,
       macForm(key),
     );
+  }
+
+  /**
+   * What this slot says of a key, signed by {@link attestationKey}; see values/attestation.ts.
+   * @throws SlotError `SlotFailed` when the key does not open here, or is another.
+   */
+  attest(key: SealedKey): Promise<Attestations> {
+    return this.#withKey(key, (worker, handle, slot) => attestOpen(slot, worker, handle, key), refusedBySlot);
+  }
+
+  /** The public half of this slot's own key: RSA of 2048 bits, another in every slot. */
+  attestationKey(): Promise<PublicPart> {
+    return this.#work(readPartitionKey);
   }
 
   #publicKeyOf({ id, public: part }: SealedKey): PublicKey {

@@ -14,6 +14,9 @@ import {
   exchangePrivate,
   exchangePublic,
   joinerPublic,
+  partitionPrivate,
+  partitionPublic,
+  PARTITION_KEY_LABEL,
   storeKey,
   STORE_KEY_LABEL,
   TOKEN_LABEL,
@@ -62,13 +65,14 @@ async function initialise(library: Library, pins: Pins): Promise<Session> {
   return session;
 }
 
-// Officer's part done: the interim key becomes the token's own, and the store key is made beside it.
+// Officer's part done: the interim key becomes the token's own, and the instance's own keys are made beside it.
 async function settle(session: Session, interim: number, pins: Pins): Promise<void> {
   await session.logout();
   await loginAs(session, 'USER', pins.user);
   await session.copyObject(interim, dwkCopy);
   await session.destroyObject(interim);
   await session.generateKey({ type: CKM.GENERIC_SECRET_KEY_GEN }, storeKey);
+  await session.generateKeyPair({ type: CKM.RSA_PKCS_KEY_PAIR_GEN }, partitionPublic, partitionPrivate);
 }
 
 async function found(library: Library, pins: Pins): Promise<void> {
@@ -101,6 +105,24 @@ async function verify(library: Library, pins: Pins): Promise<void> {
     throw new Error('the data-wrapping key is not protected as it must be');
   }
   await findOne(session, STORE_KEY_LABEL);
+  await verifyPartitionKey(session);
+}
+
+async function verifyPartitionKey(session: Session): Promise<void> {
+  const key = await session.getAttributes(await findOne(session, PARTITION_KEY_LABEL), [
+    'sensitive',
+    'extractable',
+    'neverExtractable',
+    'private',
+    'modifiable',
+    'decrypt',
+    'unwrap',
+    'sign',
+  ]);
+  const guarded = key.sensitive === true && key.private === true && key.modifiable === false;
+  const stays = key.extractable === false && key.neverExtractable === true;
+  const signsOnly = key.sign === true && key.decrypt === false && key.unwrap === false;
+  if (!guarded || !stays || !signsOnly) throw new Error('the partition key is not protected as it must be');
 }
 
 /** The joiner between its two halves: its session must stay open, the exchange key lives in it. */

@@ -4,7 +4,7 @@ import { Library } from '../pkcs11/library.js';
 import { KeyCache } from './key-cache.js';
 import { findOne, findToken, loginAs } from './login.js';
 import { Worker, WorkerPool } from './sessions.js';
-import { DWK_LABEL, STORE_KEY_LABEL } from './templates.js';
+import { DWK_LABEL, PARTITION_KEY_LABEL, STORE_KEY_LABEL } from './templates.js';
 
 export interface SlotOptions {
   /** Path of the PKCS#11 module. */
@@ -25,6 +25,7 @@ export interface Slot {
   readonly workers: WorkerPool;
   readonly dwk: number;
   readonly storeKey: number;
+  readonly partitionKey: number;
   readonly cache: KeyCache;
   /** Destroys an object and counts it. */
   destroy(handle: number): void;
@@ -140,6 +141,7 @@ async function openSlot(options: SlotOptions, destroyed: () => void): Promise<Sl
     workers: new WorkerPool(Array.from({ length: WORKERS }, () => new Worker(library, number))),
     dwk: await findOne(here.owner, DWK_LABEL),
     storeKey: await findOne(here.owner, STORE_KEY_LABEL),
+    partitionKey: await findOne(here.owner, PARTITION_KEY_LABEL),
     cache: new KeyCache(options.cachedKeysMax, destroy),
     destroy,
   };

@@ -10,6 +10,8 @@ export const TOKEN_LABEL = 'trivet';
 export const DWK_LABEL = 'data-wrapping-key';
 /** Label of the key from which the key of the instance's store is derived. */
 export const STORE_KEY_LABEL = 'store-key';
+/** Label of the key with which the partition signs what it says of other keys. */
+export const PARTITION_KEY_LABEL = 'partition-key';
 
 /** DER of the curves' object identifiers: CKA_EC_PARAMS (PKCS #11 2.40 mechanisms, section 2.3.3). */
 export const ecParams: Readonly<Record<Curve, Buffer>> = {
@@ -73,6 +75,36 @@ export const storeKey = {
   decrypt: false,
   wrap: false,
   unwrap: false,
+} as const satisfies Template;
+
+/**
+ * The partition's own key: it never leaves its slot, so no two partitions have the same. It signs attestations and
+ * nothing else; with CKM_RSA_PKCS a caller could have it sign a digest that the slot has not made.
+ */
+export const partitionPrivate = {
+  label: PARTITION_KEY_LABEL,
+  token: true,
+  private: true,
+  sensitive: true,
+  extractable: false,
+  modifiable: false,
+  sign: true,
+  signRecover: false,
+  allowedMechanisms: [CKM.SHA256_RSA_PKCS],
+  // SoftHSM's defaults would allow these.
+  decrypt: false,
+  unwrap: false,
+  derive: false,
+} as const satisfies Template;
+/** Its public half is read from the private one; this object goes with the session. */
+export const partitionPublic = {
+  token: false,
+  private: false,
+  modulusBits: 2048,
+  publicExponent: Buffer.of(1, 0, 1),
+  verify: true,
+  encrypt: false,
+  wrap: false,
 } as const satisfies Template;
 
 /** The exchange key pair of a joiner: ephemeral, made and used in the security officer's session. */
@@ -157,6 +189,21 @@ function usageOf(spec: KeySpec): Template {
  */
 export function customerKeyOf(spec: KeySpec): Template {
   return { ...usageOf(spec), ...customerKey };
+}
+
+/** The public half of a customer's key, while the slot attests it. */
+export function publicHalf(kty: 'RSA' | 'EC'): Template {
+  const rsa = kty === 'RSA';
+  return {
+    class: CKO.PUBLIC_KEY,
+    keyType: rsa ? CKK.RSA : CKK.EC,
+    token: false,
+    private: false,
+    verify: true,
+    encrypt: rsa,
+    wrap: rsa,
+    derive: false,
+  };
 }
 
 /** The same symmetric key as a MAC key: a blob holds bytes and no type. */

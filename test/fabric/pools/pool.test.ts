@@ -91,6 +91,18 @@ test('pool: instances that report different TLS roots do not become a pool', asy
   await expect(pool.ready()).rejects.toThrow(/do not agree/);
 });
 
+test('pool: instances that report different owners do not become a pool', async () => {
+  const pool = await start({ disagreesOnOwner: 2 });
+  await expect(pool.ready()).rejects.toThrow(/do not agree on one owner/);
+});
+
+test('pool: the fingerprint of its owner is shown once it is ready', async () => {
+  const pool = await start();
+  expect(pool.status().ownerFingerprint).toBeNull();
+  await pool.ready();
+  expect(pool.status().ownerFingerprint).toBe('0f'.repeat(32));
+});
+
 test('pool: a killed instance is down from then on, and no candidate', async () => {
   const pool = await start();
   await pool.ready();

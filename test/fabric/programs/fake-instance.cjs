@@ -72,6 +72,7 @@ function start(message) {
         committed: 0,
         keys: 0,
         activation: 'Active',
+        ownerFingerprint: wish.disagreesOnOwner === message.instance ? 'ff'.repeat(32) : '0f'.repeat(32),
         rootCertificate: wish.disagrees === message.instance ? 'another' : (wish.root ?? 'a root'),
       },
     });

@@ -18,6 +18,8 @@ export interface Wish {
   readonly crashes?: number;
   /** This one reports another TLS root than the others. */
   readonly disagrees?: number;
+  /** This one reports another owner than the others. */
+  readonly disagreesOnOwner?: number;
   /** They speak no TLS and give back every byte. */
   readonly raw?: true;
   /** This one says nothing of a clock that is moved. */

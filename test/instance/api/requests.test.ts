@@ -68,7 +68,6 @@ describe('paths', () => {
 
   it.each([
     ['PUT', '/keys/Key-1/restore'],
-    ['GET', '/keys/Key-1/attestation'],
     ['POST', '/keys/Key-1/nonsense'],
   ])('%s %s is not offered, and says so', async (method, path) => {
     const { status, json } = await served.ask(method, path);

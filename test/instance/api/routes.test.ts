@@ -41,6 +41,7 @@ it('the routes are these and no others', () => {
       'GET /keys needs keys/read/action at /keys',
       'GET /keys/{name}/versions needs keys/read/action at key',
       'GET /keys/{name}/{version} needs keys/read/action at key',
+      'GET /keys/{name}/{version}/attestation needs keys/read/action at key',
       'PATCH /keys/{name}/{version} needs keys/write/action at key',
       'POST /deletedkeys/{name}/recover needs keys/deletedKeys/recover/action at key',
       'POST /keys/{name}/create needs keys/create at key',

@@ -91,7 +91,7 @@ export class Served {
       host: '127.0.0.1',
       port: this.port,
       method,
-      path: path.includes('?') ? path : `${path}?api-version=7.4`,
+      path: path.includes('?') ? path : `${path}?api-version=2026-04-01`,
       headers: {
         host: host ?? `dev.${DOMAIN}:${DATA_PORT}`,
         ...(token === null ? {} : { authorization: `Bearer ${token ?? this.token}` }),

@@ -33,6 +33,7 @@ export class FakeHsm implements Hsm {
   readonly attestorKeys = new IssuerMetadata();
   /** The stand-in, unless a test puts a real one here. */
   partition = this.fake.asPartition;
+  readonly instance = 0;
   /** What the next writes fail with. */
   outage: Error | undefined;
   /** Runs after a mutation stands and before its submitter hears of it. */

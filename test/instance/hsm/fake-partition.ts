@@ -1,5 +1,6 @@
 // A partition made of Node's crypto: enough of one to serve the verbs, with keys kept by id.
 import * as crypto from 'node:crypto';
+import type { Attestations } from '../../../src/instance/partition/attest.js';
 import type { Partition } from '../../../src/instance/partition/partition.js';
 import { PublicKey } from '../../../src/instance/pkcs11/public-key.js';
 import { SlotError } from '../../../src/instance/partition/slot-error.js';
@@ -12,6 +13,7 @@ import type {
   SealedKey,
   SignatureAlgorithm,
 } from '../../../src/values/key-spec.js';
+import { ATTESTED_LABEL, toBeSigned, type Attested } from '../../../src/values/attestation.js';
 import { publicKeyOf } from '../../../src/values/public-key.js';
 
 const nodeCurve = {
@@ -201,6 +203,24 @@ export class FakePartition {
 
   signRaw({ id }: SealedKey, data: Uint8Array): Promise<Buffer> {
     return Promise.resolve(crypto.privateEncrypt(this.#key(id), data));
+  }
+
+  readonly #own = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+
+  attestationKey(): Promise<PublicPart> {
+    const { n, e } = this.#own.publicKey.export({ format: 'jwk' });
+    return Promise.resolve({ kty: 'RSA', n: bytes(n), e: bytes(e) });
+  }
+
+  /** Says the name and that the key is sensitive, and no more. */
+  attest({ id, public: part }: SealedKey): Promise<Attestations> {
+    this.#key(id);
+    const blob = (attested: Attested) => {
+      const statement = toBeSigned({ ...attested, label: ATTESTED_LABEL, id: `/keys/${id}` });
+      return Buffer.concat([statement, crypto.sign('sha256', statement, this.#own.privateKey)]);
+    };
+    const privateKey = blob({ sensitive: true });
+    return Promise.resolve(part.kty === 'oct' ? { privateKey } : { privateKey, publicKey: blob({}) });
   }
 
   random(length: number): Buffer {

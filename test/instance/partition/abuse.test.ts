@@ -6,7 +6,7 @@ import { Library } from '../../../src/instance/pkcs11/library.js';
 import type { Session } from '../../../src/instance/pkcs11/session.js';
 import type { Template } from '../../../src/instance/pkcs11/attribute.js';
 import { findOne, findToken, loginAs } from '../../../src/instance/partition/login.js';
-import { customerKeyOf, DWK_LABEL } from '../../../src/instance/partition/templates.js';
+import { customerKeyOf, DWK_LABEL, PARTITION_KEY_LABEL } from '../../../src/instance/partition/templates.js';
 import type { WorkingCopy } from '../../../src/instance/partition/token.js';
 import { foundedPlace, modulePath, type Place } from './place.js';
 
@@ -127,6 +127,44 @@ describe('the data-wrapping key', () => {
     const plain = await generate({ token: false, private: true, wrap: true });
     await expect(session.setAttributes(plain, { trusted: true })).rejects.toThrow();
     await expect(session.copyObject(plain, { trusted: true })).rejects.toThrow();
+  });
+});
+
+describe('the partition key', () => {
+  let key: number;
+  beforeAll(async () => {
+    key = await findOne(session, PARTITION_KEY_LABEL);
+  });
+
+  test('signs what the slot hashes, and no digest that a caller brings', async () => {
+    expect(await session.sign({ type: CKM.SHA256_RSA_PKCS }, key, Buffer.from('statement'))).toHaveLength(
+      256,
+    );
+    for (const type of [CKM.RSA_PKCS, CKM.RSA_X_509]) {
+      const spare = library.openSession(findToken(library), { readWrite: true });
+      await expect(spare.sign({ type }, key, Buffer.alloc(32, 1))).rejects.toEqual(
+        refused('CKR_MECHANISM_INVALID'),
+      );
+      spare.close();
+    }
+  });
+
+  test('leaves under no key, the data-wrapping key included', async () => {
+    await expect(session.wrapKey(WRAP, dwk, key)).rejects.toEqual(
+      refused(/CKR_KEY_(UNEXTRACTABLE|NOT_WRAPPABLE)/),
+    );
+    const untrusted = await generate({ token: false, private: true, wrap: true });
+    await expect(session.wrapKey(WRAP, untrusted, key)).rejects.toEqual(refused('CKR_KEY_UNEXTRACTABLE'));
+  });
+
+  test('is not read, changed, or copied into one that decrypts or leaves', async () => {
+    await expect(session.getAttributes(key, ['privateExponent'])).rejects.toEqual(
+      refused('CKR_ATTRIBUTE_SENSITIVE'),
+    );
+    for (const change of [{ decrypt: true }, { unwrap: true }, { extractable: true }, { sensitive: false }]) {
+      await expect(session.setAttributes(key, change)).rejects.toThrow();
+      await expect(session.copyObject(key, change)).rejects.toThrow();
+    }
   });
 });
 

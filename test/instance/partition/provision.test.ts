@@ -110,13 +110,28 @@ describe('provision', () => {
       unwrap: false,
       sign: true,
     };
+    // A private key has no right to encrypt or verify that it could be given, and is never trusted.
+    const missing = 'CKR_ATTRIBUTE_TYPE_INVALID';
+    const partitionKey = {
+      ...storeKey,
+      class: 3,
+      keyType: 0,
+      trusted: missing,
+      encrypt: missing,
+      verify: missing,
+      wrap: missing,
+      value: missing,
+      privateExponent: 'CKR_ATTRIBUTE_SENSITIVE',
+      prime1: 'CKR_ATTRIBUTE_SENSITIVE',
+    };
     for (const place of [founded, await joined(founded)]) {
       const { before, after } = await witness(place);
       // Without the PIN there is nothing to be seen, and with it nothing more than this.
       expect(before).toEqual({});
-      expect(Object.keys(after).sort()).toEqual(['data-wrapping-key', 'store-key']);
+      expect(Object.keys(after).sort()).toEqual(['data-wrapping-key', 'partition-key', 'store-key']);
       expect(after['data-wrapping-key']).toMatchObject(dwk);
       expect(after['store-key']).toMatchObject(storeKey);
+      expect(after['partition-key']).toMatchObject(partitionKey);
     }
   });
 

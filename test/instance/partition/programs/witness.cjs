@@ -39,12 +39,20 @@ const look = () => {
     const object = objects.items(i);
     const { label } = object.getAttribute({ label: null });
     found[label] = {};
-    for (const name of names) found[label][name] = object.getAttribute({ [name]: null })[name];
-    try {
-      object.getAttribute({ value: null });
-      found[label].value = 'readable';
-    } catch (error) {
-      found[label].value = /CKR_\w+/.exec(error.message)?.[0];
+    for (const name of names) {
+      try {
+        found[label][name] = object.getAttribute({ [name]: null })[name];
+      } catch (error) {
+        found[label][name] = /CKR_\w+/.exec(error.message)?.[0];
+      }
+    }
+    for (const secret of ['value', 'privateExponent', 'prime1']) {
+      try {
+        object.getAttribute({ [secret]: null });
+        found[label][secret] = 'readable';
+      } catch (error) {
+        found[label][secret] = /CKR_\w+/.exec(error.message)?.[0];
+      }
     }
   }
   return found;
