@@ -10,9 +10,8 @@ import {
   publicEncrypt,
   sign,
 } from 'node:crypto';
-import { all, base64, client, failure, hashOf, importJwk, shown, tell, withKey } from './sdk.mjs';
+import { all, base64, client, failure, hashOf, importJwk, message, shown, tell, withKey } from './sdk.mjs';
 
-const message = Buffer.from('a message that is long enough to be worth signing');
 const secret = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 
 const digestOf = (algorithm) => createHash(hashOf(algorithm)).update(message).digest();

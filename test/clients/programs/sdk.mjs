@@ -23,6 +23,8 @@ export const client = new KeyClient(url, credential, options);
 /** A client of one key, given as the SDK showed it or by its id. */
 export const withKey = (key) => new CryptographyClient(key, credential, options);
 
+export const message = Buffer.from('a message that is long enough to be worth signing');
+
 export const base64 = (bytes) => bytes && Buffer.from(bytes).toString('base64');
 
 /** The hash function that an algorithm's name ends with. */
