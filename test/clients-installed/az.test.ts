@@ -1,6 +1,6 @@
 // Debian's azure-cli, unmodified. Its commands for keys, roles and the security domain of a running HSM crash in
 // themselves before they send anything; for those `az rest`, which is az's own login and plain requests, does the work.
-import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { routes } from '../../src/instance/api/routes.js';
@@ -8,7 +8,15 @@ import { describeServed } from '../clients/not-yet.js';
 import { bodyOf, pathsOf } from '../instance/api/samples.js';
 import { TestPool, at, text } from '../scenarios/pool.js';
 import type { Client } from '../scenarios/pool.js';
-import { base64url, bytesAt, codeOf, digestOf, encryptFor, isSignature, publicKeyOf } from '../scenarios/witness.js';
+import {
+  base64url,
+  bytesAt,
+  codeOf,
+  digestOf,
+  encryptFor,
+  isSignature,
+  publicKeyOf,
+} from '../scenarios/witness.js';
 import { readBlobIndependently } from '../security-domain/independent-reader.js';
 import { vectors } from '../security-domain/vectors.js';
 import { Az } from './installed.js';
@@ -22,6 +30,7 @@ beforeAll(async () => {
   client = await pool.client();
   az = new Az(pool, 'administrator');
   await az.registerCloud();
+  await az.login(pool.admin);
 });
 afterAll(() => pool.remove());
 
@@ -84,12 +93,22 @@ describe('login', () => {
 
   it('a cloud found by its metadata is good for login and for commands of keys', async () => {
     const other = new Az(pool, 'metadata');
-    const metadata = { ARM_CLOUD_METADATA_URL: `${pool.ready.controlPlane}/metadata/endpoints?api-version=2019-05-01` };
+    const metadata = {
+      ARM_CLOUD_METADATA_URL: `${pool.ready.controlPlane}/metadata/endpoints?api-version=2019-05-01`,
+    };
     const { clientId, clientSecret } = pool.admin;
     const login = ['login', '--service-principal', '--username', clientId, `--password=${clientSecret}`];
     const { code, err } = await other.try([...login, '--tenant', pool.ready.tenantId], metadata);
     expect([code, err]).toEqual([0, '']);
-    const random = ['keyvault', 'key', 'random', '--hsm-name', pool.ready.pools[0]?.name ?? '', '--count', '4'];
+    const random = [
+      'keyvault',
+      'key',
+      'random',
+      '--hsm-name',
+      pool.ready.pools[0]?.name ?? '',
+      '--count',
+      '4',
+    ];
     const drawn = await other.try([...random, '--output', 'json'], metadata);
     expect(Buffer.from(text(JSON.parse(drawn.out), 'value'), 'base64')).toHaveLength(4);
   });
@@ -118,9 +137,9 @@ describe('commands that work as Debian ships them', () => {
       writeFileSync(file, content);
       return file;
     };
-    const keys = set.key_pairs.map(({ certificate_pem, private_key_pem }, place) => {
-      write(`key-${place}.cer`, certificate_pem);
-      return write(`key-${place}.key`, private_key_pem);
+    const keys = set.wrapping_keys.map(({ name, certificate_pem, private_key_pem }) => {
+      write(`${name}.cer`, certificate_pem);
+      return write(`${name}.key`, private_key_pem);
     });
     const blob = join(folder, 'blob.json');
     const { code, err } = await az.try([
@@ -135,7 +154,6 @@ describe('commands that work as Debian ships them', () => {
       certificate: set.exchange.certificate_file_as_azure_cli_writes_it,
       privateKey: set.exchange.private_key_pem,
     };
-    expect(new X509Certificate(exchange.certificate).subject).not.toBe('');
     expect(readBlobIndependently(readFileSync(blob, 'utf8'), exchange)).toEqual(
       set.items.map(({ tag, plaintext }) => [tag, plaintext]),
     );
@@ -151,12 +169,12 @@ describe('az rest', () => {
       const body = bodyOf(route);
       const through = await az.rest(route.method, path, body);
       const plain = await client.call(route.method, path, body);
-      // The first of the two may have changed what the second found; both have come to the verb and not to the router.
-      expect([401, 404, 405].filter((status) => status === plain.status && plain.status !== 404)).toEqual([]);
-      expect(['NotFound', 'MethodNotAllowed']).not.toContain(codeOf(plain.body));
+      // The first of the two may have changed what the second finds; both have come past the router and to the verb.
+      expect([401, 405]).not.toContain(plain.status);
+      expect(['NotFound', 'NotSupported']).not.toContain(codeOf(plain.body));
       if (through.code !== 0) {
         expect(through.err).toMatch(/"code":"[A-Za-z]+"/);
-        expect(through.err).not.toMatch(/"code":"(NotFound|MethodNotAllowed)"|Unauthorized/);
+        expect(through.err).not.toMatch(/"code":"(NotFound|NotSupported|MethodNotAllowed)"|Unauthorized/);
       }
     },
   );
@@ -190,7 +208,7 @@ describe('az rest', () => {
     expect(await rest('DELETE', '/deletedkeys/life')).toBeUndefined();
     const gone = await az.rest('GET', '/deletedkeys/life');
     expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('KeyNotFound')]);
-  });
+  }, 180_000);
 
   it('an imported key opens what Node sealed, and the other way round', async () => {
     const secret = createHash('sha256').update('a secret').digest();
