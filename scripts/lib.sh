@@ -28,6 +28,7 @@ install_packages() {
   local output
   if [[ ${show_installation:-no} == yes ]]; then exec {output}>&2; else exec {output}>/dev/null; fi
   if ! "${install[@]}" >&"$output" 2>&1; then
+    echo 'Fetching package lists, then trying again' >&2
     "${as_root[@]}" apt-get update -qq >&2 || stop "$why: apt-get update failed; is there a network?"
     "${install[@]}" >&2 || stop "$why: apt-get install $* failed, see above."
   fi
