@@ -57,6 +57,7 @@ interface Told {
     }[];
     readonly parsed: object;
   };
+  readonly disbelieved: readonly object[];
   readonly alone: {
     readonly secret: string;
     readonly opened: readonly string[];
@@ -71,6 +72,7 @@ const CHAPTERS: readonly (keyof Told)[] = [
   'updated',
   'pollers',
   'cryptography',
+  'disbelieved',
   'alone',
 ];
 
@@ -165,6 +167,10 @@ it('getCryptographyClient: uses the newest version, or the one that is named', (
   expect([signed(first, named?.signature), signed(second, named?.signature)]).toEqual([true, false]);
   expect(named?.keyID).toBe(first.id);
   expect(parsed).toMatchObject({ name: 'chosen', version: first.version, vaultUrl: pool.uri.origin });
+});
+
+it('a token that the pool does not believe ends in an error', () => {
+  expect(told.disbelieved).toMatchObject([{ status: 401 }, { status: 401 }]);
 });
 
 it('a client of a JWK, which asks nobody, and the pool understand each other', () => {

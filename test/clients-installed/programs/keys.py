@@ -2,6 +2,7 @@
 import base64
 from datetime import datetime, timezone
 
+from azure.core.credentials import AccessToken
 from azure.keyvault.keys import (
     ApiVersion,
     JsonWebKey,
@@ -196,6 +197,15 @@ def versions():
     return answers
 
 
+class Pretender:
+    def get_token(self, *scopes, **options):
+        return AccessToken("not.a.token", int(UNTIL.timestamp()))
+
+
+def disbelieved():
+    return failure(KeyClient(url, Pretender()).create_ec_key, "never")
+
+
 def backup():
     first = client.create_ec_key("kept", tags={"kept": "yes"})
     second = client.create_ec_key("kept")
@@ -265,6 +275,6 @@ def release():
 tell(
     {
         chapter.__name__: chapter
-        for chapter in (types, created, imported, life, random, signed, versions, backup, rotation, release)
+        for chapter in (types, created, imported, life, random, signed, versions, disbelieved, backup, rotation, release)
     }
 )

@@ -2,8 +2,13 @@
 // itself. Argument: see sdk.mjs.
 import { Buffer } from 'node:buffer';
 import { createHash, generateKeyPairSync } from 'node:crypto';
-import { CryptographyClient, KnownKeyTypes, parseKeyVaultKeyIdentifier } from '@azure/keyvault-keys';
-import { all, base64, client, failure, importJwk, jwkOf, message, shown, tell } from './sdk.mjs';
+import {
+  CryptographyClient,
+  KeyClient,
+  KnownKeyTypes,
+  parseKeyVaultKeyIdentifier,
+} from '@azure/keyvault-keys';
+import { all, base64, client, failure, importJwk, jwkOf, message, shown, tell, wish } from './sdk.mjs';
 
 // A poller that was resumed has its dates as text.
 const seconds = (date) => date && new Date(date).getTime() / 1_000;
@@ -123,6 +128,16 @@ await tell({
       signatures,
       parsed: parseKeyVaultKeyIdentifier(first.id),
     };
+  },
+  async disbelieved() {
+    const pretender = {
+      getToken: async () => ({ token: 'not.a.token', expiresOnTimestamp: until.getTime() }),
+    };
+    const stranger = new KeyClient(wish.url, pretender);
+    return [
+      await failure(() => stranger.createEcKey('never')),
+      await failure(() => stranger.getKey('never')),
+    ];
   },
   // A client of a JWK asks nobody; what it makes is for the pool, and the other way round.
   async alone() {
