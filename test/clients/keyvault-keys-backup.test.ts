@@ -1,7 +1,6 @@
 // Backup and restore of single keys with @azure/keyvault-keys, unchanged.
 import { TestPool } from '../scenarios/pool.js';
 import { isSignature, publicKeyOf } from '../scenarios/witness.js';
-import { describeServed } from './not-yet.js';
 import { told as tell } from './programs/told.js';
 import type { Refused, Shown } from './programs/told.js';
 
@@ -27,7 +26,7 @@ interface Told {
   readonly missing: Refused;
 }
 
-describeServed('backup')('backup and restore', () => {
+describe('backup and restore', () => {
   let pool: TestPool;
   let told: Told;
 

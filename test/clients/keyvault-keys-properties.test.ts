@@ -170,7 +170,7 @@ it('getCryptographyClient: uses the newest version, or the one that is named', (
 });
 
 it('a token that the pool does not believe ends in an error', () => {
-  expect(told.disbelieved).toMatchObject([{ status: 401 }, { status: 401 }]);
+  expect(told.disbelieved).toMatchObject(Array(2).fill({ status: 401, code: 'Unauthorized' }));
 });
 
 it('a client of a JWK, which asks nobody, and the pool understand each other', () => {

@@ -1,7 +1,6 @@
 // Rotation and its policy with @azure/keyvault-keys, unchanged.
 import { TestPool } from '../scenarios/pool.js';
 import { publicKeyOf } from '../scenarios/witness.js';
-import { describeServed } from './not-yet.js';
 import { told as tell } from './programs/told.js';
 import type { Refused, Shown } from './programs/told.js';
 
@@ -42,7 +41,7 @@ interface Told {
   readonly missing: readonly Refused[];
 }
 
-describeServed('rotation')('rotation', () => {
+describe('rotation', () => {
   let pool: TestPool;
   let told: Told;
 
