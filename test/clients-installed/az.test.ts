@@ -4,7 +4,6 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { routes } from '../../src/instance/api/routes.js';
-import { describeServed } from '../clients/not-yet.js';
 import { bodyOf, pathsOf } from '../instance/api/samples.js';
 import { TestPool, at, text } from '../scenarios/pool.js';
 import type { Client } from '../scenarios/pool.js';
@@ -236,7 +235,7 @@ describe('az rest', () => {
   });
 });
 
-describeServed('rotation')('az rest, rotation', () => {
+describe('az rest, rotation', () => {
   it('a policy is set as the az command writes it, read, and followed', async () => {
     await rest('POST', '/keys/turned/create', { kty: 'RSA' });
     // As `az keyvault key rotation-policy update` sends it, members that are not set included.
@@ -258,7 +257,7 @@ describeServed('rotation')('az rest, rotation', () => {
   });
 });
 
-describeServed('backup')('az rest, backup', () => {
+describe('az rest, backup', () => {
   it('a purged key comes back from its backup', async () => {
     const made = await rest('POST', '/keys/kept/create', { kty: 'oct' });
     const backup = await rest('POST', '/keys/kept/backup');

@@ -3,7 +3,6 @@ import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import type { JsonWebKey } from 'node:crypto';
 import { CryptoJobs } from '../clients/crypto-jobs.js';
 import type { Done, Job } from '../clients/crypto-jobs.js';
-import { describeServed } from '../clients/not-yet.js';
 import { USING, principalWith } from '../clients/people.js';
 import { TestPool } from '../scenarios/pool.js';
 import type { Credentials } from '../scenarios/pool.js';
@@ -235,7 +234,7 @@ describe('KeyClient', () => {
   });
 });
 
-describeServed('backup')('backup', () => {
+describe('backup', () => {
   it('backup_key and restore_key_backup: a purged key comes back with all its versions', async () => {
     type Told = Record<'first' | 'second' | 'restored' | 'older', Shown> & { blob: string } & Record<
         'taken' | 'held' | 'garbage',
@@ -250,7 +249,7 @@ describeServed('backup')('backup', () => {
   });
 });
 
-describeServed('rotation')('rotation', () => {
+describe('rotation', () => {
   it('update_key_rotation_policy, get_key_rotation_policy and rotate_key', async () => {
     interface Policy {
       readonly expiresIn: string;
