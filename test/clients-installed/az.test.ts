@@ -178,7 +178,9 @@ describe('az rest', () => {
   it.each(routes.map((route) => [`${route.method} /${route.path}`, route] as const))(
     '%s is reached, and says through az what it says to anybody',
     async (_, route) => {
-      const [path = ''] = pathsOf(route);
+      const [sample = ''] = pathsOf(route);
+      // Whatever name stands there: of settings there is one.
+      const path = sample.replace(/^\/settings\/.+/, '/settings/AllowKeyManagementOperationsThroughARM');
       const body = bodyOf(route);
       const through = await az.rest(route.method, path, body);
       const plain = await client.call(route.method, path, body);

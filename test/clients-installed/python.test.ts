@@ -312,3 +312,19 @@ describe('KeyVaultAccessControlClient', () => {
     ]);
   });
 });
+
+describe('KeyVaultSettingsClient', () => {
+  it('settings are listed, read and changed', async () => {
+    interface Told {
+      readonly everything: Readonly<
+        Record<'listed' | 'first' | 'updated' | 'read' | 'back' | 'wrong', unknown>
+      >;
+    }
+    const { everything: told } = await runPython<Told>(pool, 'settings.py', { chapters: ['everything'] });
+    const off = { name: 'AllowKeyManagementOperationsThroughARM', type: 'boolean', value: 'false' };
+    const on = { ...off, value: 'true' };
+    expect(told.listed).toEqual([off]);
+    expect([told.first, told.updated, told.read, told.back]).toEqual([off, on, on, off]);
+    expect(told.wrong).toMatchObject({ status: 400 });
+  });
+});
