@@ -31,7 +31,7 @@ describeServed('attestation')('attestation', () => {
 
   beforeAll(async () => {
     pool = await TestPool.start();
-    told = await tell<Told>(pool, 'attestation.mjs', ['keys', 'versions', 'missing']);
+    told = await tell<Told>(pool, 'key-attestations.mjs', ['keys', 'versions', 'missing']);
   });
   afterAll(() => pool.remove());
 
