@@ -6,7 +6,8 @@ stop() {
   exit 1
 }
 
-# Installs distribution packages, or says which are missing where that may not be done.
+# Installs distribution packages, or says which are missing where that may not be done. With show_installation=yes what
+# apt-get says is shown all the time: for those that take minutes.
 # usage: install_packages "why they are needed" package...
 install_packages() {
   local why=$1
@@ -24,7 +25,10 @@ install_packages() {
   printf '%s: installing %s\n' "$why" "$*" >&2
   # Package lists may be absent (containers) or good enough as they are: fetched only when needed.
   local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@")
-  if ! "${install[@]}" >/dev/null 2>&1; then
+  local output
+  if [[ ${show_installation:-no} == yes ]]; then exec {output}>&2; else exec {output}>/dev/null; fi
+  if ! "${install[@]}" >&"$output" 2>&1; then
+    echo 'Fetching package lists, then trying again' >&2
     "${as_root[@]}" apt-get update -qq >&2 || stop "$why: apt-get update failed; is there a network?"
     "${install[@]}" >&2 || stop "$why: apt-get install $* failed, see above."
   fi

@@ -6,7 +6,7 @@ import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
 import type { Answer, Call } from './call.js';
 import { createCohort } from './cohort.js';
-import { problemOf } from './errors.js';
+import { problem, problemOf } from './errors.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
 import { audienceOf, createIdentify, Unauthenticated, type Identity } from './identity.js';
 import { readJson } from './read-json.js';
@@ -107,7 +107,7 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
   function fail(exchange: Exchange, error: unknown): void {
     const { response, method, requestId, started, names } = exchange;
     if (error instanceof Unauthenticated) {
-      const body = method === 'GET' ? 'OK' : '';
+      const body = unauthenticatedBody(exchange, error);
       const more = ['WWW-Authenticate', challenge(names, error)];
       reply(response, { status: 401, body, requestId, started, method, more });
       return;
@@ -135,6 +135,12 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
       fail(exchange, error);
     }
   };
+}
+
+/** To who brings no token, what the service says; to who brings a wrong one, words: clients read an error from it. */
+function unauthenticatedBody({ method, requestId, names }: Exchange, error: Unauthenticated): string {
+  if (error.problem !== undefined) return problem('TokenRefused', error.problem, requestId, names.base).body;
+  return method === 'GET' ? 'OK' : '';
 }
 
 /** A token that is refused is named as such (RFC 6750 section 3), in words that help its owner and no forger. */

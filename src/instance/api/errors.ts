@@ -5,6 +5,7 @@ import { toJson } from './json.js';
 
 /** What the API itself refuses, before any verb is asked. */
 export type ApiCode =
+  | 'TokenRefused'
   | 'BadRequest'
   | 'MalformedJson'
   | 'BodyTooLarge'
@@ -62,6 +63,7 @@ const rows: Readonly<Record<Code, Row>> = {
   MalformedJson: { status: 400, code: 'BadParameter', message: asIs },
   MalformedRequest: { status: 400, code: 'BadParameter', message: asIs },
   NotOffered: { status: 400, code: 'NotSupported', message: (detail) => `${detail} not supported` },
+  TokenRefused: { status: 401, code: 'Unauthorized', message: asIs },
   NotPermitted: {
     status: 403,
     code: 'AccessDenied',

@@ -1,5 +1,5 @@
 // Uses @azure/identity and @azure/keyvault-keys as their users do, unchanged, and prints what it got as JSON.
-// Checks nothing itself. Arguments, as JSON: {url, tenantId, readyFile, options, chapters}.
+// Checks nothing itself. Argument: see sdk.mjs.
 import { Buffer } from 'node:buffer';
 import {
   constants,
@@ -10,65 +10,15 @@ import {
   publicEncrypt,
   sign,
 } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { ClientSecretCredential } from '@azure/identity';
-import { CryptographyClient, KeyClient } from '@azure/keyvault-keys';
+import { all, base64, client, failure, hashOf, importJwk, message, shown, tell, withKey } from './sdk.mjs';
 
-const { url, tenantId, readyFile, options, chapters } = JSON.parse(process.argv[2]);
-const ready = JSON.parse(readFileSync(readyFile, 'utf8'));
-const { clientId, clientSecret } = ready.admin;
-const credential = new ClientSecretCredential(tenantId ?? ready.tenantId, clientId, clientSecret, {
-  authorityHost: ready.controlPlane,
-  disableInstanceDiscovery: tenantId === undefined,
-});
-const client = new KeyClient(url, credential, options);
-const withKey = (key) => new CryptographyClient(key, credential, options);
-
-const base64 = (bytes) => bytes && Buffer.from(bytes).toString('base64');
-const message = Buffer.from('a message that is long enough to be worth signing');
 const secret = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 
-const hashOf = (algorithm) => `sha${/[0-9]{3}/.exec(algorithm)[0]}`;
 const digestOf = (algorithm) => createHash(hashOf(algorithm)).update(message).digest();
 
 const rsaSigning = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'];
 const rsaEncryption = ['RSA1_5', 'RSA-OAEP', 'RSA-OAEP-256'];
 const ecSigning = { 'P-256': 'ES256', 'P-256K': 'ES256K', 'P-384': 'ES384', 'P-521': 'ES512' };
-
-const shown = (key) => ({
-  name: key.name,
-  id: key.id,
-  type: key.keyType,
-  operations: key.keyOperations,
-  enabled: key.properties.enabled,
-  tags: key.properties.tags,
-  version: key.properties.version,
-  recoveryLevel: key.properties.recoveryLevel,
-  jwk: {
-    kty: key.key.kty,
-    crv: key.key.crv,
-    ...Object.fromEntries(
-      ['n', 'e', 'x', 'y']
-        .filter((part) => key.key[part])
-        .map((part) => [part, Buffer.from(key.key[part]).toString('base64url')]),
-    ),
-  },
-});
-
-async function failure(work) {
-  try {
-    await work();
-  } catch (error) {
-    return { status: error.statusCode, code: error.code, message: error.message };
-  }
-  return undefined;
-}
-
-async function all(iterator) {
-  const items = [];
-  for await (const item of iterator) items.push(item);
-  return items;
-}
 
 async function signed(key, algorithm) {
   const crypto = withKey(key);
@@ -255,17 +205,6 @@ async function life(name, create) {
   };
 }
 
-const import_ = (name, jwk) =>
-  client.importKey(
-    name,
-    Object.fromEntries(
-      Object.entries(jwk).map(([member, value]) => [
-        member,
-        member === 'kty' || member === 'crv' ? value : Buffer.from(value, 'base64url'),
-      ]),
-    ),
-  );
-
 const book = {
   async rsa() {
     const keys = [];
@@ -273,7 +212,7 @@ const book = {
       const created = await client.createRsaKey(`rsa-${size}`, { keySize: size, hsm: true });
       const pair = generateKeyPairSync('rsa', { modulusLength: size });
       const jwk = pair.privateKey.export({ format: 'jwk' });
-      const imported = await import_(`rsa-${size}-imported`, jwk);
+      const imported = await importJwk(`rsa-${size}-imported`, jwk);
       for (const [key, known] of [
         [created, undefined],
         [imported, jwk],
@@ -295,7 +234,7 @@ const book = {
       const created = await client.createEcKey(`ec-${curve}`, { curve, hsm: true });
       const pair = generateKeyPairSync('ec', { namedCurve: curve === 'P-256K' ? 'secp256k1' : curve });
       const known = { ...pair.privateKey.export({ format: 'jwk' }), crv: curve };
-      const imported = await import_(`ec-${curve}-imported`, known);
+      const imported = await importJwk(`ec-${curve}-imported`, known);
       const foreign = sign(hashOf(algorithm), message, {
         key: pair.privateKey,
         dsaEncoding: 'ieee-p1363',
@@ -321,7 +260,7 @@ const book = {
         .update(`known ${bits}`)
         .digest()
         .subarray(0, bits / 8);
-      const imported = await import_(`oct-${bits}-imported`, { kty: 'oct', k: k.toString('base64url') });
+      const imported = await importJwk(`oct-${bits}-imported`, { kty: 'oct', k: k.toString('base64url') });
       keys.push(
         { ...shown(created), bits, ...(await aes(created, bits)) },
         { ...shown(imported), bits, k: base64(k), ...(await aes(imported, bits, k)) },
@@ -347,6 +286,4 @@ const book = {
   },
 };
 
-const told = { message: base64(message), secret: base64(secret) };
-for (const chapter of chapters) told[chapter] = await book[chapter]();
-console.log(JSON.stringify(told));
+await tell(book, { message: base64(message), secret: base64(secret) });

@@ -18,23 +18,47 @@ function resolver(): string {
   return found;
 }
 
-/** What the program printed; fails with what it said when it did not end well. */
+interface More {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Whether the name of the pool leads to it; true unless said otherwise. */
+  readonly resolvePool?: boolean;
+}
+
+/** What a program of Node printed; fails with what it said when it did not end well. */
 export async function runClient(
   pool: TestPool,
   program: string,
   args: readonly string[],
-  more: { readonly env?: NodeJS.ProcessEnv; readonly resolvePool?: boolean } = {},
+  { env, resolvePool }: More = {},
 ): Promise<string> {
+  const trusting = { NODE_EXTRA_CA_CERTS: pool.ready.caFile, ...env };
+  const { code, out, err } = await runCommand(pool, process.execPath, [program, ...args], {
+    env: trusting,
+    ...(resolvePool !== undefined && { resolvePool }),
+  });
+  if (code === 0) return out;
+  throw new Error(`${program} ended with ${String(code)}: ${err.slice(-4_000)}`);
+}
+
+export interface Ended {
+  /** Or the signal. */
+  readonly code: number | NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command to its end, with nothing of the environment but what is given. */
+export async function runCommand(
+  pool: TestPool,
+  command: string,
+  args: readonly string[],
+  { env, resolvePool = true }: More = {},
+): Promise<Ended> {
   const hosts = join(pool.home, 'hosts');
   writeFileSync(hosts, `127.0.0.1 localhost ${pool.uri.hostname}\n`);
   const named = { LD_PRELOAD: resolver(), NSS_WRAPPER_HOSTS: hosts };
-  const child = spawn(process.execPath, [program, ...args], {
-    env: {
-      PATH: process.env['PATH'],
-      NODE_EXTRA_CA_CERTS: pool.ready.caFile,
-      ...(more.resolvePool !== false && named),
-      ...more.env,
-    },
+  const child = spawn(command, args, {
+    env: { PATH: process.env['PATH'], ...(resolvePool && named), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: PATIENCE_MS,
     killSignal: 'SIGKILL',
@@ -43,12 +67,9 @@ export async function runClient(
   const err: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
-  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+  const code = await new Promise<Ended['code']>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (...how: [number | null, NodeJS.Signals | null]) => resolve(how));
+    child.once('close', (exit: number | null, signal: NodeJS.Signals | null) => resolve(exit ?? signal));
   });
-  if (code === 0) return Buffer.concat(out).toString();
-  throw new Error(
-    `${program} ended with ${String(code ?? signal)}: ${Buffer.concat(err).toString().slice(-4_000)}`,
-  );
+  return { code, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() };
 }

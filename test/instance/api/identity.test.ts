@@ -60,7 +60,10 @@ describe('a token is refused', () => {
     const header = answer.headers['www-authenticate'] ?? '';
     expect(header.startsWith(`${PLAIN}, error="invalid_token", error_description="`)).toBe(true);
     expect(header.slice(PLAIN.length)).not.toContain(token);
-    expect(answer.text).toBe('OK');
+    const { error } = JSON.parse(answer.text) as { error: { code: string; message: string } };
+    expect(error.code).toBe('Unauthorized');
+    expect(error.message).toMatch(/ \(Activity ID: [0-9a-f-]{36}\)$/);
+    expect(error.message).not.toContain(token);
   }
 
   it.each<[string, Record<string, unknown>]>([
@@ -125,6 +128,19 @@ describe('a token is refused', () => {
   it('that is longer than 16 KiB', async () => {
     await refused(await tokenFor(served.hsm, { padding: 'x'.repeat(16_384) }));
   });
+
+  // The JavaScript SDK fell over an empty body, with a TypeError instead of the reason.
+  it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])(
+    'in words that a client can read, for %s too',
+    async (method) => {
+      const answer = await served.ask(method, '/keys/k/create', {
+        token: 'not.a.token',
+        body: { kty: 'EC' },
+      });
+      const { error } = JSON.parse(answer.text) as { error: { code: string } };
+      expect([answer.status, error.code]).toEqual([401, 'Unauthorized']);
+    },
+  );
 
   it('that is no token', async () => {
     for (const authorization of ['Bearer', 'Bearer ', 'Bearer a.b', 'Basic YTpi', 'Bearer a.b.c', 'x']) {
