@@ -59,6 +59,16 @@ const ALL_OPS = [
 ];
 const LENGTHS = [1, 8, 15, 16, 17, 24, 32, 40, 64, 190, 191, 214, 215, 245, 246, 512, 3_000];
 
+/** What a key must be allowed, and what must be there to work on. */
+const USES: Partial<Record<Verb, readonly [op: string, has: Parameters<KeysModel['usable']>[2]]>> = {
+  sign: ['sign', 'anything'],
+  encrypt: ['encrypt', 'anything'],
+  wrapkey: ['wrapKey', 'anything'],
+  verify: ['verify', 'signature'],
+  decrypt: ['decrypt', 'ciphertext'],
+  unwrapkey: ['unwrapKey', 'wrapped'],
+};
+
 const BAD_POLICIES: readonly Readonly<Record<string, unknown>>[] = [
   { attributes: { expiryTime: 'P1D' }, lifetimeActions: [] },
   { attributes: { expiryTime: 'soon' }, lifetimeActions: [] },
@@ -98,7 +108,7 @@ export class Generator {
     const verb = dice.pick(this.#verbs);
     const caller = this.#caller(verb);
     const name = this.#name(verb);
-    const version = this.#which();
+    const version = this.#which(verb, name);
     switch (verb) {
       case 'create':
         return { do: verb, caller, name, body: this.#specification(), wish: this.#wish(true) };
@@ -227,6 +237,11 @@ export class Generator {
           : 'live';
     if ((verb === 'create' || verb === 'import') && this.#chance(4)) return HEAP;
     if (verb === 'delete' && name === HEAP && !this.#chance(20)) return 'a';
+    const [op, has] = USES[verb] ?? [];
+    if (op !== undefined && has !== undefined && !this.#chance(3)) {
+      const places = NAMES.filter((one) => model.usable(one, op, has).length > 0);
+      if (places.length > 0) return dice.pick(places);
+    }
     if (wanted === undefined || model.condition(name) === wanted || this.#chance(6)) return name;
     const fitting = NAMES.filter(
       (one) => model.condition(one) === wanted && (one !== HEAP || verb !== 'delete'),
@@ -234,9 +249,16 @@ export class Generator {
     return fitting.length === 0 ? name : dice.pick(fitting);
   }
 
-  #which(): Which {
-    if (this.#chance(20)) return this.dice.pick(['unknown', 'gone', 'gone'] as const);
-    return this.#chance(2) ? 'newest' : this.dice.below(1_000);
+  /** For cryptography mostly a version that can be used, or little would come of it. */
+  #which(verb: Verb, name: string): Which {
+    const { dice, model } = this;
+    if (this.#chance(20)) return dice.pick(['unknown', 'gone', 'gone'] as const);
+    const [op, has] = USES[verb] ?? [];
+    if (op !== undefined && has !== undefined && !this.#chance(4)) {
+      const places = model.usable(name, op, has);
+      if (places.length > 0) return dice.pick(places);
+    }
+    return this.#chance(2) ? 'newest' : dice.below(1_000);
   }
 
   #limit(sizes: readonly number[]): { limit?: number } {
@@ -278,7 +300,7 @@ export class Generator {
     return {
       ...(this.#chance(often) && { enabled: fresh ? !this.#chance(2) : !this.#chance(4) }),
       ...(this.#chance(often * 2) && { nbf: dice.pick([-7_200, -3_600, -3_600, 1, 3_600]) }),
-      ...(this.#chance(often * 2) && { exp: dice.pick([7_200, 86_400, 86_400, 2, -1_800]) }),
+      ...(this.#chance(often * 2) && { exp: dice.pick([7_200, 86_400, 86_400, 86_400, 2, -1_800]) }),
       ...(this.#chance(20) && { exportable: !fresh && this.#chance(2) }),
       ...(this.#chance(often) && { tags: this.#tags() }),
       ...(ops && { ops: this.#chance(3) ? ops : ops.filter((op) => op !== 'import' && op !== 'deriveKey') }),

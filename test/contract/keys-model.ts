@@ -298,9 +298,13 @@ export class KeysModel {
     return this.#version(name, which)?.material !== undefined;
   }
 
-  /** Kept ciphertexts, wrapped keys or signatures of a version. */
-  keptAt(name: string, which: Which, is: Kept['is']): readonly { readonly alg: string }[] {
-    return this.#version(name, which)?.kept.filter((kept) => kept.is === is) ?? [];
+  /** Places of versions that may be used so and, for what opens or verifies, have something to be used on. */
+  usable(name: string, op: string, has: 'anything' | Kept['is']): readonly number[] {
+    const versions = this.#keys.get(name)?.versions ?? [];
+    return versions.flatMap(({ enabled, ops, material, kept }, place) => {
+      const worth = has === 'anything' || material !== undefined || kept.some(({ is }) => is === has);
+      return enabled && ops.includes(op) && worth ? [place] : [];
+    });
   }
 
   condition(name: string): 'live' | 'deleted' | 'absent' {
