@@ -139,7 +139,7 @@ export class Generator {
       case 'setPolicy':
         return { do: verb, caller, name, policy: this.#policy() };
       case 'restore':
-        return { do: verb, caller, backup: dice.below(6), damaged: this.#chance(6) };
+        return { do: verb, caller, backup: this.#backup(), damaged: this.#chance(6) };
       case 'random':
         return { do: verb, caller, count: dice.pick([1, 16, 128, 0, 129]) };
       case 'sign': {
@@ -299,8 +299,8 @@ export class Generator {
       : undefined;
     return {
       ...(this.#chance(often) && { enabled: fresh ? !this.#chance(2) : !this.#chance(4) }),
-      ...(this.#chance(often * 2) && { nbf: dice.pick([-7_200, -3_600, -3_600, 1, 3_600]) }),
-      ...(this.#chance(often * 2) && { exp: dice.pick([7_200, 86_400, 86_400, 86_400, 2, -1_800]) }),
+      ...(this.#chance(fresh ? 16 : 4) && { nbf: dice.pick([-7_200, -3_600, -3_600, 1, 3_600, 3_600]) }),
+      ...(this.#chance(fresh ? 16 : 4) && { exp: dice.pick([7_200, 86_400, 86_400, 2, -1_800, -1_800]) }),
       ...(this.#chance(20) && { exportable: !fresh && this.#chance(2) }),
       ...(this.#chance(often) && { tags: this.#tags() }),
       ...(ops && { ops: this.#chance(3) ? ops : ops.filter((op) => op !== 'import' && op !== 'deriveKey') }),
@@ -329,6 +329,11 @@ export class Generator {
     if (this.#chance(3)) return this.#bytes(dice.pick(LENGTHS));
     if (alg.endsWith('KW')) return this.#bytes(dice.pick([16, 24, 32, 64]));
     return this.#bytes(alg.endsWith('CBC') ? 16 * (1 + dice.below(4)) : 1 + dice.below(64));
+  }
+
+  #backup(): number {
+    const { restorable } = this.model;
+    return restorable.length > 0 && !this.#chance(3) ? this.dice.pick(restorable) : this.dice.below(6);
   }
 
   #policy(): PolicyWish {

@@ -311,8 +311,9 @@ export class KeysModel {
     return this.#keys.has(name) ? 'live' : this.#deleted.has(name) ? 'deleted' : 'absent';
   }
 
-  get backups(): number {
-    return this.#backups.length;
+  /** Places of backups whose name is free. */
+  get restorable(): readonly number[] {
+    return this.#backups.flatMap(({ name }, place) => (this.condition(name) === 'absent' ? [place] : []));
   }
 
   /** Reads of everything that is true, for a look at the whole. */
