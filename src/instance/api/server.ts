@@ -30,6 +30,8 @@ const REQUEST_MS_MAX = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 /** After this a connection that is still busy is cut. */
 const DRAIN_MS_MAX = 15_000;
+/** How long a client that was refused may go on sending. */
+const LINGER_MS_MAX = 2_000;
 // Room for a token of 16 KiB and the rest.
 const HEADERS_MAX = 32_768;
 
@@ -66,6 +68,12 @@ export function createServer(options: ServerOptions): ApiServer {
     handle(request, response);
   });
 
+  // An expectation that nobody knows may be ignored (RFC 9110 section 10.1.1). Node would refuse it with a bare 417,
+  // without the service's headers and before it is asked who calls.
+  https.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    app(request, response);
+  });
+
   https.on('secureConnection', (socket) => {
     open.add(socket);
     socket.once('close', () => {
@@ -73,11 +81,18 @@ export function createServer(options: ServerOptions): ApiServer {
       if (open.size === 0) allGone?.();
     });
   });
+  const refused = new WeakSet<Duplex>();
   https.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // What comes after bytes that were no request is no request either, and each piece of it is an error of its own.
+    if (refused.has(socket)) return;
+    refused.add(socket);
     const response = answering.get(socket);
-    const midAnswer = response !== undefined && response.headersSent && !response.writableFinished;
-    if (socket.writable && !midAnswer) socket.end(refusal(error), () => socket.destroy());
-    else socket.destroy();
+    const owed =
+      response !== undefined && (response.headersSent || response.req.complete) && !response.writableFinished;
+    if (!socket.writable) socket.destroy();
+    // These words are no answer to a request that was one: it gets its own first.
+    else if (owed) response.once('finish', () => leaveWith(socket, refusal(error)));
+    else leaveWith(socket, refusal(error));
   });
 
   return {
@@ -104,6 +119,19 @@ export function createServer(options: ServerOptions): ApiServer {
       clearTimeout(cut);
     },
   };
+}
+
+/**
+ * Says the last words, then hears the other side out: a connection that is closed with bytes unread is reset, and a
+ * reset takes from the client what it has not read yet.
+ */
+function leaveWith(socket: Duplex, words: string): void {
+  if (!socket.writable) return; // the answer before was the last by its own words
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS_MAX);
+  socket.once('close', () => clearTimeout(cut));
+  socket.once('end', () => socket.destroy());
+  socket.end(words);
+  socket.resume();
 }
 
 /** Express with nothing that the service does not send. */

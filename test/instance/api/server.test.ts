@@ -114,6 +114,40 @@ describe('connections', () => {
     );
   });
 
+  it('who is refused for its headers hears it, however much more it sends', async () => {
+    const socket = await open();
+    socket.pause();
+    socket.write(`GET /keys HTTP/1.1\r\n${HEAD}X: ${'x'.repeat(40_000)}`);
+    // It looks at what it was told only when all is sent.
+    for (let piece = 0; piece < 200; piece += 1) {
+      await new Promise((resolve) => socket.write('x'.repeat(1_000), resolve));
+    }
+    const answer = readAll(socket);
+    socket.resume();
+    expect(await answer).toMatch(/^HTTP\/1\.1 431 [^]*Activity ID/);
+  });
+
+  it('a request is answered before the bytes behind it are refused', async () => {
+    const socket = await open();
+    const answer = readAll(socket);
+    const body = '{"kty":"EC"}';
+    socket.write(
+      `POST /keys/before/create?api-version=7.6 HTTP/1.1\r\n${HEAD}Authorization: Bearer ${served.token}\r\n` +
+        `Content-Length: ${body.length}\r\n\r\n${body}what is this\r\n\r\n`,
+    );
+    const statuses = [...(await answer).matchAll(/HTTP\/1\.1 ([0-9]{3}) /g)].map(([, status]) => status);
+    expect(statuses).toEqual(['200', '400']);
+  });
+
+  it('an expectation that nobody knows is ignored: the caller is asked who it is, as ever', async () => {
+    const socket = await open();
+    const answer = readAll(socket);
+    socket.write(
+      `POST /rng?api-version=7.6 HTTP/1.1\r\n${HEAD}Expect: the-unexpected\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    );
+    expect(await answer).toMatch(/^HTTP\/1\.1 401 [^]*\r\nWWW-Authenticate: Bearer authorization=/i);
+  });
+
   it('a client that speaks no TLS, or goes away in the middle, does no harm', async () => {
     const plain = connect(served.port, '127.0.0.1');
     plain.write('GET / HTTP/1.1\r\n\r\n');
