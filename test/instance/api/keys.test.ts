@@ -134,9 +134,9 @@ describe('create', () => {
       'BadParameter',
     ],
     [{ kty: 'AKP' }, 'NotSupported'],
-    [{ kty: 'EC', attributes: { exportable: true } }, 'NotSupported'],
+    [{ kty: 'EC', attributes: { exportable: true } }, 'BadParameter'],
     [{ kty: 'EC', attributes: { external_key: { id: 'x' } } }, 'NotSupported'],
-    [{ kty: 'EC', release_policy: { data: '' } }, 'NotSupported'],
+    [{ kty: 'EC', release_policy: { data: '' } }, 'BadParameter'],
   ])('%j is refused: %s', async (body, code) => {
     const { status, json } = await create('k', body);
     expect(status).toBe(400);
@@ -211,7 +211,7 @@ describe('import', () => {
       { key: { kty: 'EC', crv: 'P-256', x: 'AQ'.repeat(40), y: 'AA', d: 'AA' } },
       'BadParameter',
     ],
-    ['an exportable key', { key: jwk, attributes: { exportable: true } }, 'NotSupported'],
+    ['an exportable key without a policy', { key: jwk, attributes: { exportable: true } }, 'BadParameter'],
   ])('%s is refused', async (_, body, code) => {
     const { status, json, text } = await put(body);
     expect(status).toBe(400);
@@ -252,7 +252,7 @@ describe('update', () => {
     [{ attributes: { exportable: true } }, 400, 'BadParameter'],
     [{ attributes: { nbf: 2_100_000_000 } }, 400, 'BadParameter'],
     [{ key_ops: ['wrapKey'] }, 400, 'BadParameter'],
-    [{ release_policy: { data: 'x' } }, 400, 'NotSupported'],
+    [{ release_policy: { data: 'x' } }, 400, 'BadParameter'],
   ])('%j is refused and changes nothing', async (body, expected, code) => {
     const first = await create('k', { kty: 'EC', attributes: { exp: 2_000_000_000 } });
     const { status, json } = await served.ask('PATCH', '/keys/k', { body: { tags: { a: '1' }, ...body } });
