@@ -6,9 +6,10 @@ import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
 import type { Answer, Call } from './call.js';
 import { createCohort } from './cohort.js';
-import { problem, problemOf } from './errors.js';
+import { ApiError, problem, problemOf } from './errors.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
 import { audienceOf, createIdentify, Unauthenticated, type Identity } from './identity.js';
+import { describeApi, isDescription } from './openapi.js';
 import { readJson } from './read-json.js';
 import { reply } from './responder.js';
 import { findRoute } from './router.js';
@@ -46,6 +47,7 @@ interface Asked {
 export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle {
   const namesOf = createNames(pool, authority);
   const identify = createIdentify(hsm, audienceOf(pool.domain));
+  const description = describeApi();
   // First all the verbs, then all the answers.
   const ask = createCohort<Asked>((all) => {
     const answers = all.map(carryOut);
@@ -54,6 +56,12 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names } = exchange;
+    if (isDescription(request.url)) {
+      // For whoever is believed, without a role: it says nothing of this pool.
+      if (exchange.method !== 'GET') throw new ApiError('NoSuchMethod', 'The description can only be read');
+      finish(exchange, 200, description);
+      return;
+    }
     const { route, name, version, item, query } = findRoute(exchange.method, request.url);
     const call: Call = { hsm, caller, base: names.base, name, version, item, query };
     if (route.body === undefined) {

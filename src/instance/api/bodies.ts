@@ -6,12 +6,15 @@ import { fromBase64url } from '../../values/bytes.js';
 import { bad } from './errors.js';
 
 /** base64url, with or without padding. */
-const bytes = z.string().transform((text, context) => {
-  const decoded = fromBase64url(text);
-  if (decoded !== undefined) return decoded;
-  context.issues.push({ code: 'custom', message: 'not base64url', input: undefined });
-  return z.NEVER;
-});
+const bytes = z
+  .string()
+  .meta({ format: 'base64url' })
+  .transform((text, context) => {
+    const decoded = fromBase64url(text);
+    if (decoded !== undefined) return decoded;
+    context.issues.push({ code: 'custom', message: 'not base64url', input: undefined });
+    return z.NEVER;
+  });
 
 const someBytes = bytes.refine((decoded) => decoded.length > 0, { message: 'must not be empty' });
 

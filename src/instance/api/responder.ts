@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 
 /** Value of `x-ms-build-version`. */
-const BUILD = 'trivet-0.1.0';
+export const BUILD = 'trivet-0.1.0';
 const REGION = 'local';
 
 // Names and values by turns, as writeHead takes them without building an object.
