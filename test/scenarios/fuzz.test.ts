@@ -185,14 +185,13 @@ class Memory {
   }
 
   /**
-   * Processes whose memory rose from quarter to quarter, and in the second half never came near what it had been in
-   * the first: a collector may let it rise for a long while.
+   * Processes whose memory goes on rising once they are warm: caches fill in the first quarter, and a leak that
+   * follows the count rises in each of the others.
    */
   get leaking(): number[] {
     return this.pids.filter((_, i) => {
-      const [first = 0, second = 0, third = 0, fourth = 0] = this.#least[i] ?? [];
-      const growth = Math.min(third, fourth) - Math.min(first, second);
-      return second < third && third < fourth && growth > GROWTH_MAX;
+      const [, second = 0, third = 0, fourth = 0] = this.#least[i] ?? [];
+      return second < third && third < fourth && fourth - second > GROWTH_MAX;
     });
   }
 }

@@ -271,6 +271,19 @@ describe('rotation', () => {
   });
 });
 
+describe('what a version of the API knows', () => {
+  it('key_size of symmetric keys is shown from 2026-01-01-preview on, and of no other keys', async () => {
+    await create('sized', { kty: 'oct', key_size: 192 });
+    await create('unsized', { kty: 'EC' });
+    const shown = async (name: string, version: string) =>
+      (await served.ask('GET', `/keys/${name}?api-version=${version}`)).json['attributes']?.['key_size'];
+    expect(await shown('sized', '2026-01-01-preview')).toBe(192);
+    expect(await shown('sized', '2026-04-01')).toBe(192);
+    for (const version of ['7.0', '7.6', '2025-07-01']) expect(await shown('sized', version)).toBeUndefined();
+    expect(await shown('unsized', '2026-04-01')).toBeUndefined();
+  });
+});
+
 describe('settings', () => {
   const NAME = 'AllowKeyManagementOperationsThroughARM';
 
