@@ -63,7 +63,8 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
       return;
     }
     const { route, name, version, item, query } = findRoute(exchange.method, request.url);
-    const call: Call = { hsm, caller, base: names.base, name, version, item, query };
+    const { owns } = namesOf;
+    const call: Call = { hsm, caller, base: names.base, owns, name, version, item, query };
     if (route.body === undefined) {
       ask({ exchange, route, call, body: undefined });
       return;

@@ -72,7 +72,7 @@ export const importBody = z.object({
     x: optional(bytes),
     y: optional(bytes),
     k: optional(bytes),
-    key_hsm: foreign,
+    key_hsm: optional(z.string().min(1)),
   }),
   attributes: optional(attributes),
   tags: optional(tags),

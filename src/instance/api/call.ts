@@ -1,5 +1,6 @@
 // One request, once its sender is known and its route found; and how its handler answers.
 import type { Hsm } from '../hsm/hsm.js';
+import type { IsOwnHost } from './hosts.js';
 import type { Identity } from './identity.js';
 import type { Query } from './target.js';
 
@@ -8,6 +9,7 @@ export interface Call {
   readonly caller: Identity;
   /** `https://{host}`: the start of every URL in the answer. */
   readonly base: string;
+  readonly owns: IsOwnHost;
   /** Name of the key; empty where the route has none. */
   readonly name: string;
   readonly version: string | undefined;

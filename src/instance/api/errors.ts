@@ -152,6 +152,11 @@ const rows: Readonly<Record<Code, Row>> = {
     code: 'BadParameter',
     message: () => 'The members of the key do not fit each other or its type',
   },
+  BadWrappedKey: {
+    status: 400,
+    code: 'BadParameter',
+    message: () => 'The wrapped key does not open, or is not of the type, curve or size that it must be',
+  },
   TooLong: { status: 400, code: 'BadParameter', message: () => 'The value is too long for this key' },
   SlotFailed: {
     status: 500,

@@ -16,6 +16,9 @@ export interface Names {
   readonly challenge: string;
 }
 
+/** Is a host, with or without a port, a name of this pool? */
+export type IsOwnHost = (host: string) => boolean;
+
 /** Names for the Host header of a request. */
 export type NamesOf = (host: string | undefined) => Names;
 
@@ -26,14 +29,17 @@ const PORT = /^:[0-9]{1,5}$/;
  * foreign address in an answer. Clients check that the challenge's resource is the parent of the host they asked, the
  * port included, hence: the Host header without its first label.
  */
-export function createNames(pool: PoolAddress, authority: string): NamesOf {
+export function createNames(pool: PoolAddress, authority: string): NamesOf & { readonly owns: IsOwnHost } {
   const own = `${pool.name}.${pool.domain}`.toLowerCase();
   const canonical = `${own}:${pool.dataPort}`;
   const parent = `${pool.domain}:${pool.dataPort}`;
   const accepted = [own, 'localhost', '127.0.0.1', '[::1]'];
 
+  const nameIn = (host: string) =>
+    accepted.find((start) => host.startsWith(start) && isPort(host.slice(start.length)));
+
   function namesOf(host: string): Names {
-    const name = accepted.find((start) => host.startsWith(start) && isPort(host.slice(start.length)));
+    const name = nameIn(host);
     const resource = name === own ? host.slice(pool.name.length + 1) : parent;
     return {
       base: `https://${name === undefined ? canonical : host}`,
@@ -44,7 +50,7 @@ export function createNames(pool: PoolAddress, authority: string): NamesOf {
 
   let lastHost = canonical;
   let lastNames = namesOf(canonical);
-  return (host = canonical) => {
+  const names: NamesOf = (host = canonical) => {
     // Clients of one pool nearly always use one name.
     if (host !== lastHost) {
       lastHost = host;
@@ -52,6 +58,7 @@ export function createNames(pool: PoolAddress, authority: string): NamesOf {
     }
     return lastNames;
   };
+  return Object.assign(names, { owns: (host: string) => nameIn(host.toLowerCase()) !== undefined });
 }
 
 function isPort(text: string): boolean {

@@ -7,6 +7,7 @@ import { deleteKey } from '../hsm/delete-key.js';
 import { getDeletedKey } from '../hsm/get-deleted-key.js';
 import { getKey } from '../hsm/get-key.js';
 import { importKey } from '../hsm/import-key.js';
+import { importWrappedKey } from '../hsm/import-wrapped-key.js';
 import { listDeletedKeys } from '../hsm/list-deleted-keys.js';
 import { listKeys } from '../hsm/list-keys.js';
 import { listVersions } from '../hsm/list-versions.js';
@@ -19,7 +20,7 @@ import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
 import { attestedKeyBundle, deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
 import type { Query } from './target.js';
-import { attributesWish, materialOf, refuseForeign, specOf } from './wishes.js';
+import { attributesWish, materialOf, refuseForeign, specOf, wrappedOf } from './wishes.js';
 
 const PAGE_MAX = 25;
 
@@ -31,13 +32,18 @@ export async function create({ hsm, caller, base, name, query }: Call, body: Cre
 }
 
 /** `PUT /keys/{name}`: a KeyBundle. */
-export async function importPlain(
-  { hsm, caller, base, name, query }: Call,
+export async function importAny(
+  { hsm, caller, base, owns, name, query }: Call,
   body: ImportBody,
 ): Promise<string> {
-  const wish = attributesWish(body, body.key.key_ops);
+  const wish = { ...attributesWish(body, body.key.key_ops), name };
   refuseForeign(body.attributes);
-  return keyBundle(base, query, await importKey(hsm, caller, { ...wish, name, material: materialOf(body) }));
+  const { key_hsm: wrapped } = body.key;
+  const imported =
+    wrapped === undefined
+      ? importKey(hsm, caller, { ...wish, material: materialOf(body) })
+      : importWrappedKey(hsm, caller, { ...wish, ...wrappedOf(body.key, wrapped), isOwnHost: owns });
+  return keyBundle(base, query, await imported);
 }
 
 /** `GET /keys/{name}/{version}`: a KeyBundle. */

@@ -99,7 +99,7 @@ function roleRoutes(prefix: string, scope: Route['scope'], scopeOf: roles.ScopeO
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
   withBody(['POST', 'keys/{name}/create', 'keys/create', 'key', '7.0'], bodies.createBody, keys.create),
-  withBody(['PUT', 'keys/{name}', 'keys/import/action', 'key', '7.0'], bodies.importBody, keys.importPlain),
+  withBody(['PUT', 'keys/{name}', 'keys/import/action', 'key', '7.0'], bodies.importBody, keys.importAny),
   bare(['GET', 'keys/{name}/versions', 'keys/read/action', 'key', '7.0'], keys.versions),
   bare(['GET', 'keys/{name}/{version}', 'keys/read/action', 'key', '7.0'], keys.get),
   bare(

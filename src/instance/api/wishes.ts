@@ -1,6 +1,6 @@
 // From bodies to what the verbs take: key types under all their names, sizes and curves with their defaults, key
 // material of a plain JWK (RFC 7518 section 6).
-import { padInteger, trimInteger } from '../../values/bytes.js';
+import { fromBase64url, padInteger, trimInteger } from '../../values/bytes.js';
 import {
   coordinateLength,
   type Curve,
@@ -8,6 +8,7 @@ import {
   type KeySpec,
   type RsaSize,
 } from '../../values/key-spec.js';
+import type { ImportWrappedKey } from '../hsm/import-wrapped-key.js';
 import type { AttributesWish } from '../hsm/key-wish.js';
 import type { AttributesBody, CreateBody, ImportBody, UpdateBody } from './bodies.js';
 import { bad, notOffered } from './errors.js';
@@ -82,7 +83,6 @@ export function refuseForeign(attributes: AttributesBody | undefined): void {
 
 /** The key material of a plain JWK; integers may carry leading zero octets, as signed encoders write them. */
 export function materialOf({ key }: ImportBody): KeyMaterial {
-  if (key.key_hsm !== undefined && key.key_hsm !== null) notOffered("import of 'key_hsm'");
   switch (typeNamed(key.kty)) {
     case 'RSA-HSM':
       return rsaMaterial(key);
@@ -151,4 +151,16 @@ function curveNamed(crv: string): Curve {
 
 function isRsaSize(size: number): size is RsaSize {
   return size === 2048 || size === 3072 || size === 4096;
+}
+
+/** A key that comes wrapped: its kind, and the file in base64url or base64, as the specification says and as clients do. */
+export function wrappedOf(
+  { kty, crv }: ImportBody['key'],
+  keyHsm: string,
+): { kind: ImportWrappedKey['kind']; file: Buffer } {
+  const file = fromBase64url(keyHsm.replaceAll('+', '-').replaceAll('/', '_'));
+  if (!file) return bad("Property 'key.key_hsm': not base64");
+  const type = typeNamed(kty);
+  if (type !== 'EC-HSM') return { kind: { kty: type }, file };
+  return { kind: { kty: type, curve: curveNamed(crv ?? bad("Property 'key.crv' is missing")) }, file };
 }

@@ -2,7 +2,14 @@
 // under an id of its own in the cache.
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Template } from '../pkcs11/attribute.js';
-import { customerKeyOf, exportableKeyOf, exportableMacKey, isAes, macKey } from './templates.js';
+import {
+  customerKeyOf,
+  exchangeKeyOf,
+  exportableKeyOf,
+  exportableMacKey,
+  isAes,
+  macKey,
+} from './templates.js';
 
 export interface Form {
   /** Told apart in the cache by this, after the key's id. */
@@ -23,6 +30,9 @@ const macOfAes: Form = {
   template: ({ exportable }) => (exportable ? exportableMacKey : macKey),
 };
 
+/** As the exchange key of an import, which only unwraps. */
+export const exchangeForm: Form = { suffix: '#exchange', template: exchangeKeyOf };
+
 /** As a MAC key. */
 export function macForm({ spec }: SealedKey): Form {
   return isAes(spec) ? macOfAes : plainForm;
@@ -35,5 +45,5 @@ export function openId({ id }: SealedKey, { suffix }: Form): string {
 
 /** Every id under which the key may be open. */
 export function openIds(id: string): readonly string[] {
-  return [id, id + macOfAes.suffix];
+  return [id, id + macOfAes.suffix, id + exchangeForm.suffix];
 }

@@ -3,14 +3,9 @@
 import { checkPrime, createECDH } from 'node:crypto';
 import { promisify } from 'node:util';
 import { equalBytes, padInteger, trimInteger, wipe } from '../../values/bytes.js';
-import {
-  aesSizes,
-  coordinateLength,
-  type Curve,
-  type KeyMaterial,
-  type KeySpec,
-} from '../../values/key-spec.js';
+import { aesSizes, coordinateLength, type KeyMaterial, type KeySpec } from '../../values/key-spec.js';
 import { SlotError } from './slot-error.js';
+import { opensslCurve } from './templates.js';
 
 const isPrime = promisify(checkPrime);
 /** A shorter key serves neither AES nor the shortest HMAC (RFC 7518 section 3.2). */
@@ -18,14 +13,6 @@ const MAC_KEY_BITS_MIN = 256;
 const RSA_SIZES = [2048, 3072, 4096] as const;
 /** Bytes. HMAC fills shorter keys with zeros up to its block (RFC 2104 section 2), so that filling changes no MAC. */
 const MAC_KEY_MAX = 64;
-/** Names of the curves in OpenSSL. */
-const opensslCurve: Record<Curve, string> = {
-  'P-256': 'prime256v1',
-  'P-256K': 'secp256k1',
-  'P-384': 'secp384r1',
-  'P-521': 'secp521r1',
-};
-
 type RsaMaterial = Extract<KeyMaterial, { kty: 'RSA' }>;
 type EcMaterial = Extract<KeyMaterial, { kty: 'EC' }>;
 

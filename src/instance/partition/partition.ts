@@ -22,7 +22,7 @@ import { examine, wipeMaterial } from './key-material.js';
 import { unwrapped, wrapPadded } from './key-wrap.js';
 import { belongs, checkValue, generateIn, materialTemplate, publicOf } from './key-objects.js';
 import { macs, probe, signing, type Capabilities } from './mechanisms.js';
-import { macForm, openId, openIds, plainForm, type Form } from './form.js';
+import { exchangeForm, macForm, openId, openIds, plainForm, type Form } from './form.js';
 import type { Worker } from './sessions.js';
 import { SlotKeeper, type Slot } from './slot.js';
 import { SlotError } from './slot-error.js';
@@ -31,9 +31,18 @@ import {
   ephemeralWrapper,
   exportableKeyOf,
   exportWrappingKey,
+  isAes,
   rawSecret,
 } from './templates.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
+import {
+  examineObject,
+  expectedSpec,
+  OAEP_SHA1,
+  transportKey,
+  type WrappedKey,
+  type WrappedKind,
+} from './wrapped-import.js';
 
 export interface PartitionOptions {
   /** Path of the PKCS#11 module. */
@@ -163,6 +172,46 @@ export class Partition {
     } finally {
       if (material !== given) wipeMaterial(material);
     }
+  }
+
+  /**
+   * Takes a key that was wrapped for the exchange key `kek` into the slot; nothing of it is ever in clear outside.
+   * @throws SlotError `BadWrappedKey`, one and the same whatever is wrong with it.
+   */
+  importWrapped(
+    id: string,
+    kek: SealedKey,
+    wrapped: WrappedKey,
+    kind: WrappedKind,
+    exportable = false,
+  ): Promise<SealedKey> {
+    const expected = expectedSpec(kind, wrapped);
+    if (expected.kty === 'oct-HSM' && !isAes(expected))
+      return Promise.reject(new SlotError('BadWrappedKey', 'no AES key'));
+    return this.#withKey(
+      kek,
+      async (worker, handle, slot) => {
+        const made: number[] = [];
+        try {
+          made.push(await worker.owner.unwrapKey(OAEP_SHA1, handle, wrapped.aes, transportKey));
+          const template = exportable ? exportableKeyOf(expected) : customerKeyOf(expected);
+          // Its point has to be derived once; the key that is opened later cannot derive.
+          const derive = expected.kty === 'EC-HSM' ? { derive: true } : {};
+          const [transport = 0] = made;
+          const target = await worker.owner.unwrapKey(WRAP, transport, wrapped.target, {
+            ...template,
+            ...derive,
+          });
+          made.push(target);
+          const found = await examineObject(worker, target, expected, (object) => slot.destroy(object));
+          return await this.#seal(slot, worker, { id, spec: found.spec, exportable }, target, found.public);
+        } finally {
+          for (const object of made) slot.destroy(object);
+        }
+      },
+      refusedWrapped,
+      exchangeForm,
+    );
   }
 
   /**
@@ -592,6 +641,16 @@ function refusedCiphertext(error: unknown): SlotError {
   return itsFault
     ? new SlotError('BadCiphertext', 'the ciphertext does not open', error)
     : refusedBySlot(error);
+}
+
+// Of a key that came wrapped nobody learns why it was refused: the exchange key would answer questions.
+function refusedWrapped(error: unknown): SlotError {
+  if (error instanceof SlotError && error.code === 'SlotFailed') return error;
+  return new SlotError(
+    'BadWrappedKey',
+    'the wrapped key does not open or is not what it is said to be',
+    error,
+  );
 }
 
 function refusedBySlot(error: unknown): SlotError {

@@ -5,6 +5,8 @@ export type SlotErrorCode =
   | 'BadCiphertext'
   /** Key material that is inconsistent, or of a kind that no slot takes. */
   | 'BadKeyMaterial'
+  /** A wrapped key that does not open, or is not what it is said to be: one error for all. */
+  | 'BadWrappedKey'
   /** More input than the key or the mechanism can take. */
   | 'TooLong'
   /** The slot did not do what it can do otherwise. */

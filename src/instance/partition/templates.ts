@@ -2,7 +2,7 @@
 // was carried out against SoftHSM 2.6.1 without it; the tests carry them out again.
 import { CKK, CKM, CKO } from '../pkcs11/constants.js';
 import type { Template } from '../pkcs11/attribute.js';
-import { aesSizes, type Curve, type KeySpec } from '../../values/key-spec.js';
+import { aesSizes, type Curve, type KeySpec, type SealedKey } from '../../values/key-spec.js';
 
 /** Label of the token. */
 export const TOKEN_LABEL = 'trivet';
@@ -19,6 +19,14 @@ export const ecParams: Readonly<Record<Curve, Buffer>> = {
   'P-256K': Buffer.from('06052b8104000a', 'hex'),
   'P-384': Buffer.from('06052b81040022', 'hex'),
   'P-521': Buffer.from('06052b81040023', 'hex'),
+};
+
+/** Names of the curves in OpenSSL. */
+export const opensslCurve: Readonly<Record<Curve, string>> = {
+  'P-256': 'prime256v1',
+  'P-256K': 'secp256k1',
+  'P-384': 'secp384r1',
+  'P-521': 'secp521r1',
 };
 
 // Without UNWRAP_TEMPLATE a caller could open a blob as a readable key; the template of C_UnwrapKey must then name
@@ -225,6 +233,12 @@ export function exportableKeyOf(spec: KeySpec): Template {
 
 /** An exportable symmetric key as a MAC key. */
 export const exportableMacKey = { ...macUsage, ...leaves } as const satisfies Template;
+
+/** An RSA key as the exchange key of an import: it opens what was wrapped for it and does nothing else. */
+export function exchangeKeyOf(key: Pick<SealedKey, 'spec' | 'exportable'>): Template {
+  const template = key.exportable ? exportableKeyOf(key.spec) : customerKeyOf(key.spec);
+  return { ...template, sign: false, decrypt: false, unwrap: true };
+}
 
 /** The export-wrapping key: for wrapping alone, and what it opens is never readable. */
 export const exportWrappingKey = {

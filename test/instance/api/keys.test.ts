@@ -187,7 +187,7 @@ describe('import', () => {
   });
 
   it.each<[string, object, string]>([
-    ['a blob for BYOK', { key: { kty: 'RSA-HSM', key_hsm: 'AAAA' } }, 'NotSupported'],
+    ['a file for BYOK that is none', { key: { kty: 'RSA-HSM', key_hsm: 'AAAA' } }, 'BadParameter'],
     ['no key', {}, 'BadParameter'],
     ['a public key', { key: { kty: 'RSA', n: jwk.n, e: jwk.e } }, 'BadParameter'],
     ['a key without its primes', { key: { ...jwk, p: undefined } }, 'BadParameter'],
