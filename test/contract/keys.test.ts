@@ -196,6 +196,16 @@ describe('attributes', () => {
     expect(json['tags']).toEqual({ a: '1' });
   });
 
+  it('key_size is shown of symmetric keys, to api-versions that know it', async () => {
+    await create('oct', { kty: 'oct', key_size: 192 });
+    await create('ec', { kty: 'EC' });
+    const seen = async (name: string, version: string) =>
+      (await get(`/keys/${name}?api-version=${version}`)).json['attributes']?.['key_size'];
+    expect(await seen('oct', '2026-01-01-preview')).toBe(192);
+    expect(await seen('oct', '2025-07-01')).toBeUndefined();
+    expect(await seen('ec', '2026-04-01')).toBeUndefined();
+  });
+
   it('tags that are sent replace all of them', async () => {
     await create('k', { kty: 'EC', tags: { a: '1', b: '2' } });
     expect((await served.ask('PATCH', '/keys/k', { body: { tags: { c: '3' } } })).json['tags']).toEqual({
