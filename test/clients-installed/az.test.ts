@@ -180,7 +180,8 @@ describe('az rest', () => {
     async (_, route) => {
       const [sample = ''] = pathsOf(route);
       // Whatever name stands there: of settings there is one.
-      const path = sample.replace(/^\/settings\/.+/, '/settings/AllowKeyManagementOperationsThroughARM');
+      const named = sample.replace(/^\/settings\/.+/, '/settings/AllowKeyManagementOperationsThroughARM');
+      const path = `${named}?api-version=${route.since}`;
       const body = bodyOf(route);
       const through = await az.rest(route.method, path, body);
       const plain = await client.call(route.method, path, body);

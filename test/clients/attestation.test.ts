@@ -6,11 +6,11 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { at, text, TestPool, type Client } from '../scenarios/pool.js';
 import { padded, readIndependently } from '../values/independent-attestation.js';
-import { runClient } from './programs/run.js';
+import { told as tell } from './programs/told.js';
+import type { Refused } from './programs/told.js';
 
 const MAIN = join(__dirname, '../../dist/cli/main.js');
 const NO_SOCKETS = join(__dirname, '../security-domain/programs/no-sockets.cjs');
-const PROGRAM = join(__dirname, 'programs/attestation.mjs');
 
 let pool: TestPool;
 let clients: Client[];
@@ -227,21 +227,52 @@ describe('trivet key verify-attestation', () => {
   });
 });
 
-it('the JavaScript SDK’s getKeyAttestation gets what REST answers', async () => {
-  const wish = { url: pool.uri.origin, readyFile: pool.readyFile, names };
-  const told = JSON.parse(await runClient(pool, PROGRAM, [JSON.stringify(wish)])) as {
-    id: string;
-    keyType: string;
-    attestation: Record<string, string>;
-  }[];
-  expect(told.map(({ keyType }) => keyType)).toEqual(['RSA-HSM', 'EC-HSM', 'oct-HSM']);
-  told.forEach(({ id, attestation }, place) => {
-    const plain = JSON.parse(bundlesOf(names[place] ?? '')[0] ?? '') as unknown;
-    expect(id).toBe(text(plain, 'key', 'kid'));
-    // Which instance answers is chance; what it says is whole.
-    const bundle = JSON.stringify({ key: at(plain, 'key'), attributes: { attestation } });
-    const { status, err } = check(file('sdk.json', bundle), '--owner-fingerprint', fingerprint());
+describe('getKeyAttestation of the JavaScript SDK', () => {
+  interface Attested {
+    readonly id: string;
+    readonly type: string;
+    readonly attestation: Readonly<Record<string, string>>;
+  }
+  interface Told {
+    readonly keys: readonly Attested[];
+    readonly versions: Readonly<Record<'first' | 'second', string> & Record<'newest' | 'named', Attested>>;
+    readonly missing: Refused;
+  }
+  let told: Told;
+  beforeAll(async () => {
+    told = await tell<Told>(pool, 'attestation.mjs', ['keys', 'versions', 'missing'], { names });
+  });
+
+  /** The command line verifies it, for the very version that the SDK says it is of. */
+  function expectVerified({ id, attestation }: Attested, key: unknown): void {
+    const bundle = JSON.stringify({ key, attributes: { attestation } });
+    const saved = file('sdk.json', bundle);
+    const { status, out, err } = check(saved, '--json', '--owner-fingerprint', fingerprint());
     expect([status, err]).toEqual([0, '']);
+    expect(out).toContain(`"${new URL(id).pathname}"`);
+  }
+
+  it('gets what REST answers', () => {
+    expect(told.keys.map(({ type }) => type)).toEqual(['RSA-HSM', 'EC-HSM', 'oct-HSM']);
+    told.keys.forEach((attested, place) => {
+      const plain = JSON.parse(bundlesOf(names[place] ?? '')[0] ?? '') as unknown;
+      expect(attested.id).toBe(text(plain, 'key', 'kid'));
+      // Which instance answers is chance; what it says is whole.
+      expectVerified(attested, at(plain, 'key'));
+    });
+  });
+
+  it('is of the newest version, or of the one that is named', async () => {
+    const { first, second, newest, named } = told.versions;
+    expect([newest.id, named.id]).toEqual([second, first]);
+    for (const attested of [newest, named]) {
+      const plain = await clients[0]?.call('GET', new URL(attested.id).pathname);
+      expectVerified(attested, at(plain?.body, 'key'));
+    }
+  });
+
+  it('a key that is not there has none', () => {
+    expect(told.missing).toMatchObject({ status: 404, code: 'KeyNotFound' });
   });
 });
 

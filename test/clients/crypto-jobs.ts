@@ -18,7 +18,6 @@ import type { JsonWebKey, KeyObject } from 'node:crypto';
 import { text } from '../scenarios/pool.js';
 import type { Client } from '../scenarios/pool.js';
 import { encryptFor, digestOf, hashOf, isSignature, paddingOf } from '../scenarios/witness.js';
-import { isServed } from './not-yet.js';
 
 type Verb = 'sign' | 'verify' | 'verifyData' | 'encrypt' | 'decrypt' | 'wrapKey' | 'unwrapKey';
 
@@ -120,7 +119,7 @@ export class CryptoJobs {
       jobs.#signature(algorithm, await holdPair(crv, privateKey, { crv }));
     }
     for (const [algorithm, size] of Object.entries(MAC_BYTES)) {
-      if (isServed(algorithm)) jobs.#signature(algorithm, await holdBytes(algorithm, size));
+      jobs.#signature(algorithm, await holdBytes(algorithm, size));
     }
     for (const bits of AES_BITS) jobs.#aes(bits, await holdBytes(`aes-${bits}`, bits / 8));
     return jobs;
@@ -161,10 +160,6 @@ export class CryptoJobs {
     return cases.map(({ title }) => title);
   }
 
-  #add(added: Case): void {
-    if (isServed(added.algorithm)) this.#cases.push(added);
-  }
-
   #signature(algorithm: string, { id, versionless, known }: Held): void {
     const digest = algorithm === 'RSNULL' ? ODD : digestOf(algorithm, MESSAGE);
     const apart = (signature: string): Job => ({
@@ -174,7 +169,7 @@ export class CryptoJobs {
       digest: base64(digest),
       value: signature,
     });
-    this.#add({
+    this.#cases.push({
       title: `${algorithm}: sign and verify`,
       algorithm,
       make: { verb: 'sign', key: id, algorithm, value: base64(digest) },
@@ -201,7 +196,7 @@ export class CryptoJobs {
         algorithm,
         value: base64(value),
       });
-      this.#add({
+      this.#cases.push({
         title: `${algorithm}: ${make} and ${open}`,
         algorithm,
         make: { verb: make, key: versionless, algorithm, value: base64(SECRET) },
@@ -230,7 +225,7 @@ export class CryptoJobs {
   #gcm(algorithm: string, bits: number, { id, versionless, known }: Held, aad?: Buffer): void {
     const name = `aes-${bits}-gcm` as 'aes-256-gcm';
     const bound = aad === undefined ? {} : { aad: base64(aad) };
-    this.#add({
+    this.#cases.push({
       title: `${algorithm}: encrypt and decrypt${aad ? ' with further data' : ''}`,
       algorithm,
       make: { verb: 'encrypt', key: versionless, algorithm, value: base64(ODD), ...bound },
@@ -258,7 +253,7 @@ export class CryptoJobs {
   #cbc(algorithm: string, bits: number, held: Held, plaintext: Buffer, given?: Buffer): void {
     const { id, versionless, known } = held;
     const padded = algorithm.endsWith('PAD');
-    this.#add({
+    this.#cases.push({
       title: `${algorithm}: encrypt and decrypt, ${given ? 'the IV given' : 'no IV given'}`,
       algorithm,
       make: {
@@ -297,7 +292,7 @@ export class CryptoJobs {
       algorithm,
       value: base64(value),
     });
-    this.#add({
+    this.#cases.push({
       title: `${algorithm}: wrapKey and unwrapKey, ${bits} bits`,
       algorithm,
       make: { verb: 'wrapKey', key: versionless, algorithm, value: base64(key) },

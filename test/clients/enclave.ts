@@ -1,5 +1,5 @@
-// The other side of a key release, with nothing but Node's crypto: an enclave with a key pair of its own, that reads
-// what the pool released to it.
+// The other side of a key release: an enclave with a key pair of its own and an attestation service that vouches for
+// it. It reads what the pool released to it with nothing but Node's crypto.
 import {
   X509Certificate,
   constants,
@@ -10,7 +10,11 @@ import {
   privateDecrypt,
   verify,
 } from 'node:crypto';
-import type { JsonWebKey, KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AttestationService } from '../instance/hsm/attestation-service.js';
 import { at, text } from '../scenarios/pool.js';
 
 /** The hash of OAEP by the name of the wrap. */
@@ -19,6 +23,7 @@ const OAEP: Readonly<Record<string, string>> = {
   RSA_AES_KEY_WRAP_256: 'sha256',
   RSA_AES_KEY_WRAP_384: 'sha384',
 };
+export const WRAPS = Object.keys(OAEP);
 const BITS = 2_048;
 
 export interface Released {
@@ -32,10 +37,44 @@ export interface Released {
 
 export class Enclave {
   readonly #pair = generateKeyPairSync('rsa', { modulusLength: BITS });
+  readonly #directory = mkdtempSync(join(tmpdir(), 'trivet-enclave-'));
 
-  /** As it stands in the assertion, at `x-ms-runtime.keys`. */
-  get jwk(): JsonWebKey {
-    return { ...this.#pair.publicKey.export({ format: 'jwk' }), kid: 'enclave', key_ops: ['encrypt'] };
+  private constructor(readonly service: AttestationService) {
+    writeFileSync(this.#ca, service.ca);
+  }
+
+  static async start(): Promise<Enclave> {
+    return new Enclave(await AttestationService.start());
+  }
+
+  async stop(): Promise<void> {
+    await this.service.stop();
+    rmSync(this.#directory, { recursive: true });
+  }
+
+  get #ca(): string {
+    return join(this.#directory, 'ca.pem');
+  }
+
+  /** What makes a pool believe the attestation service. */
+  get options(): readonly string[] {
+    return ['--attestor', `${this.service.issuer},${this.#ca}`];
+  }
+
+  /** A policy that an assertion with this code meets, as the pool writes it. */
+  policy(code = 'good'): string {
+    const rule = { allOf: [{ claim: 'x.code', equals: code }], authority: this.service.issuer };
+    return JSON.stringify({ anyOf: [rule], version: '1.0.0' });
+  }
+
+  /** Of the attestation service, for this enclave. */
+  assertion(code = 'good', lifeS = 600): Promise<string> {
+    const jwk = this.#pair.publicKey.export({ format: 'jwk' });
+    return this.service.token({
+      exp: Math.floor(Date.now() / 1_000) + lifeS,
+      x: { code },
+      'x-ms-runtime': { keys: [{ ...jwk, kid: 'enclave', key_ops: ['encrypt'] }] },
+    });
   }
 
   /** Checks the signature of a released key by its own certificate, and opens it. */

@@ -7,6 +7,7 @@ from azure.keyvault.keys import (
     ApiVersion,
     JsonWebKey,
     KeyClient,
+    KeyExportEncryptionAlgorithm,
     KeyReleasePolicy,
     KeyRotationLifetimeAction,
     KeyRotationPolicy,
@@ -255,20 +256,42 @@ def rotation():
     }
 
 
+def release_policy(key):
+    given = key.properties.release_policy
+    return [given.content_type, given.immutable, given.encoded_policy.decode()]
+
+
 def release():
     given = wish["release"]
-    made = client.create_rsa_key(
-        "released",
-        hardware_protected=True,
-        exportable=True,
-        release_policy=KeyReleasePolicy(to_bytes(given["policy"])),
-    )
-    answer = client.release_key("released", given["target"], algorithm=given["algorithm"], nonce="n-once")
+    target = given["target"]
+    policy = KeyReleasePolicy(given["policy"].encode())
+    exportable = {"hardware_protected": True, "exportable": True, "release_policy": policy}
+    keys = {
+        "rsa": client.create_rsa_key("released-rsa", **exportable),
+        "ec": client.create_ec_key("released-ec", curve="P-384", **exportable),
+        "oct": client.create_oct_key("released-oct", size=256, **exportable),
+    }
+    told = {}
+    for title, key in keys.items():
+        values = {}
+        for algorithm in KeyExportEncryptionAlgorithm:
+            answer = client.release_key(key.name, target, algorithm=algorithm, nonce=f"nonce of {title}")
+            values[algorithm.value] = answer.value
+        told[title] = {**shown(key), "policy": release_policy(key), "values": values}
+    newer = client.create_ec_key("released-ec", **exportable)
+    newest = client.release_key("released-ec", target).value
+    named = client.release_key("released-ec", target, version=keys["ec"].properties.version).value
+    fixed = KeyReleasePolicy(given["other"].encode(), immutable=True)
     return {
-        "key": shown(made),
-        "policy": to_text(made.properties.release_policy.encoded_policy),
-        "value": answer.value,
-        "refused": failure(client.release_key, "released", "no.such.token"),
+        "keys": told,
+        "newer": shown(newer),
+        "newest": newest,
+        "named": named,
+        "changed": release_policy(client.update_key_properties("released-ec", release_policy=fixed)),
+        "unmet": failure(client.release_key, "released-ec", target),
+        "fixed": failure(client.update_key_properties, "released-ec", release_policy=policy),
+        "refused": [failure(client.release_key, "released-rsa", token) for token in given["refused"]],
+        "notExportable": failure(client.create_ec_key, "not-exportable", release_policy=policy),
     }
 
 

@@ -1,33 +1,36 @@
-// Fetches attestations with @azure/keyvault-keys, unchanged, and prints them as JSON. Arguments, as JSON:
-// {url, readyFile, names}.
+// Attestations of keys with KeyClient. Checks nothing itself. Argument: see sdk.mjs; and {names} of keys that exist.
 import { Buffer } from 'node:buffer';
-import { readFileSync } from 'node:fs';
-import { ClientSecretCredential } from '@azure/identity';
-import { KeyClient } from '@azure/keyvault-keys';
-
-const { url, readyFile, names } = JSON.parse(process.argv[2]);
-const ready = JSON.parse(readFileSync(readyFile, 'utf8'));
-const { clientId, clientSecret } = ready.admin;
-const credential = new ClientSecretCredential(ready.tenantId, clientId, clientSecret, {
-  authorityHost: ready.controlPlane,
-  disableInstanceDiscovery: true,
-});
-const client = new KeyClient(url, credential);
+import { client, failure, tell, wish } from './sdk.mjs';
 
 const base64url = (bytes) => bytes && Buffer.from(bytes).toString('base64url');
-const told = [];
-for (const name of names) {
-  const { id, keyType, properties } = await client.getKeyAttestation(name);
-  const { attestation } = properties;
-  told.push({
-    id,
-    keyType,
-    attestation: {
-      certificatePemFile: base64url(attestation.certificatePemFile),
-      privateKeyAttestation: base64url(attestation.privateKeyAttestation),
-      publicKeyAttestation: base64url(attestation.publicKeyAttestation),
-      version: attestation.version,
-    },
-  });
-}
-process.stdout.write(JSON.stringify(told));
+
+const attested = ({ id, keyType, properties: { attestation } }) => ({
+  id,
+  type: keyType,
+  attestation: {
+    certificatePemFile: base64url(attestation.certificatePemFile),
+    privateKeyAttestation: base64url(attestation.privateKeyAttestation),
+    publicKeyAttestation: base64url(attestation.publicKeyAttestation),
+    version: attestation.version,
+  },
+});
+
+await tell({
+  async keys() {
+    const told = [];
+    for (const name of wish.names) told.push(attested(await client.getKeyAttestation(name)));
+    return told;
+  },
+  async versions() {
+    const first = await client.createEcKey('attested-twice');
+    const second = await client.createEcKey('attested-twice');
+    const { version } = first.properties;
+    return {
+      first: first.id,
+      second: second.id,
+      newest: attested(await client.getKeyAttestation('attested-twice')),
+      named: attested(await client.getKeyAttestation('attested-twice', { version })),
+    };
+  },
+  missing: () => failure(() => client.getKeyAttestation('never-was')),
+});

@@ -1,10 +1,11 @@
-// Secure key release with KeyClient. Checks nothing itself. Argument: see sdk.mjs; and {policy, target, refused}: the
-// text of a policy, an assertion that satisfies it, and assertions that must be refused, by what is wrong with them.
+// Secure key release with KeyClient. Checks nothing itself. Argument: see sdk.mjs; and {policy, other, target, refused,
+// jwk}: the texts of two policies, an assertion that meets the first, assertions that must be refused, by what is wrong
+// with them, and a private key to import.
 import { Buffer } from 'node:buffer';
 import { KnownKeyExportEncryptionAlgorithm } from '@azure/keyvault-keys';
 import { client, failure, importJwk, shown, tell, wish } from './sdk.mjs';
 
-const { policy, target, refused } = wish;
+const { policy, other, target, refused, jwk } = wish;
 const releasePolicy = { encodedPolicy: Buffer.from(policy) };
 const exportable = { exportable: true, releasePolicy };
 const algorithms = Object.values(KnownKeyExportEncryptionAlgorithm);
@@ -22,7 +23,7 @@ await tell({
       rsa: await client.createRsaKey('released-rsa', exportable),
       ec: await client.createEcKey('released-ec', { curve: 'P-384', ...exportable }),
       oct: await client.createOctKey('released-oct', { keySize: 256, ...exportable }),
-      imported: await importJwk('released-imported', wish.jwk, exportable),
+      imported: await importJwk('released-imported', jwk, exportable),
     };
     const told = {};
     for (const [title, key] of Object.entries(keys)) {
@@ -45,15 +46,13 @@ await tell({
   async policies() {
     const name = 'policies';
     await client.createEcKey(name, exportable);
-    const other = policy.replace('"version":"1.0.0"', '"version": "1.0.0" ');
     const changed = await client.updateKeyProperties(name, {
       releasePolicy: { encodedPolicy: Buffer.from(other), immutable: true },
     });
     return {
       changed: policyOf(changed),
-      fixed: await failure(() =>
-        client.updateKeyProperties(name, { releasePolicy: { encodedPolicy: Buffer.from('{}') } }),
-      ),
+      unmet: await failure(() => client.releaseKey(name, target)),
+      fixed: await failure(() => client.updateKeyProperties(name, { releasePolicy })),
       notExportable: await failure(() => client.createEcKey('not-exportable', { releasePolicy })),
     };
   },
