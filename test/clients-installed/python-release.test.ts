@@ -1,7 +1,7 @@
 // Secure key release with azure-keyvault-keys of Debian's python3-azure, unmodified, to an enclave that is Node's crypto.
 import { createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { Enclave, WRAPS } from '../clients/enclave.js';
+import { Enclave, WRAPS } from '../scenarios/enclave.js';
 import { TestPool, text } from '../scenarios/pool.js';
 import { publicKeyOf } from '../scenarios/witness.js';
 import { runPython } from './installed.js';

@@ -2,9 +2,9 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { Enclave, WRAPS } from '../scenarios/enclave.js';
 import { TestPool, at, text } from '../scenarios/pool.js';
 import { publicKeyOf } from '../scenarios/witness.js';
-import { Enclave, WRAPS } from './enclave.js';
 import { told as tell } from './programs/told.js';
 import type { Refused, Shown } from './programs/told.js';
 

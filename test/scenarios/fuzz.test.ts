@@ -5,6 +5,8 @@ import { generateKeyPairSync, randomBytes, type JsonWebKey, type KeyObject } fro
 import { readFileSync } from 'node:fs';
 import { bodyOf, pathsOf } from '../instance/api/samples.js';
 import { routes } from '../../src/instance/api/routes.js';
+import { apiVersions } from '../../src/instance/api/versions.js';
+import { Enclave } from './enclave.js';
 import { mutate, type Recorded, type Shot } from './mutate.js';
 import { at, Dice, isAlive, seedOf, TestPool, text, type Client } from './pool.js';
 import { RawLine, sendPieces } from './raw-http.js';
@@ -22,11 +24,14 @@ const GROWTH_MAX = 24 * 1024 * 1024;
 /** Fewer requests say nothing about memory: caches fill and compilers work. */
 const REQUESTS_FOR_MEMORY = 10_000;
 const LONG = 5_000;
+/** As long as a long run may take. */
+const DAY_S = 86_400;
 
 const SERVICE_ENCRYPTION = '33413926-3206-4cdd-b39a-83574fe37a17';
 const STRANGER = '99999999-9999-4999-8999-999999999999';
 const ROLE = '55555555-5555-4555-8555-555555555555';
 
+let enclave: Enclave;
 let pool: TestPool;
 let admin: Client;
 let pids: number[];
@@ -36,20 +41,24 @@ const recorded: Recorded[] = [];
 const acknowledged: Made[] = [];
 
 beforeAll(async () => {
-  pool = await TestPool.start();
+  enclave = await Enclave.start();
+  pool = await TestPool.start(undefined, enclave.options);
   admin = await pool.client({ keepAlive: true });
   pids = pool.instancePids;
   guarded = await makeKeys(admin);
   await record();
 }, 120_000);
-afterAll(() => pool.remove());
+afterAll(async () => {
+  await pool.remove();
+  await enclave.stop();
+});
 
 /** Real requests of every operation, each with all that it needs to succeed. */
 async function record(): Promise<void> {
   const done = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const answer = await admin.call(method, path, body);
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
-    const query = `${path.includes('?') ? '&' : '?'}api-version=7.6`;
+    const query = path.includes('api-version=') ? '' : `${path.includes('?') ? '&' : '?'}api-version=7.6`;
     recorded.push({ method, path: `${path}${query}`, ...(body !== undefined && { body }) });
     return answer.body;
   };
@@ -98,6 +107,22 @@ async function record(): Promise<void> {
   }
   const wrapped = await done('POST', '/keys/oct/wrapkey', { alg: 'A256KW', value });
   await done('POST', '/keys/oct/unwrapkey', { alg: 'A256KW', value: text(wrapped, 'value') });
+  const target = await enclave.assertion('good', DAY_S);
+  await done('POST', '/keys/released/create', {
+    kty: 'EC',
+    attributes: { exportable: true },
+    release_policy: { data: base64url(Buffer.from(enclave.policy())) },
+  });
+  await done('POST', '/keys/released/release', { target, nonce: 'once', enc: 'RSA_AES_KEY_WRAP_256' });
+  const secure = await done('POST', '/keys/oct/securewrapkey?api-version=2026-04-01', { alg: 'A256KW' });
+  await done('POST', '/keys/oct/secureunwrapkey?api-version=2026-04-01', {
+    alg: 'A256KW',
+    value: text(secure, 'value'),
+    target,
+  });
+  await done('GET', '/keys/ec/attestation');
+  await done('GET', '/settings');
+  await done('PATCH', '/settings/AllowKeyManagementOperationsThroughARM', { value: 'false' });
   await done('POST', '/rng', { count: 32 });
   await done('POST', '/keys/gone/create', { kty: 'EC' });
   await done('PUT', '/keys/gone/rotationpolicy', {
@@ -139,14 +164,15 @@ async function record(): Promise<void> {
   // Every other route by a sample, which need not succeed.
   for (const route of routes) {
     if (recorded.some(({ method, path }) => method === route.method && leadsTo(route.path, path))) continue;
-    const path = (pathsOf(route)[0] ?? '').replace('/k', '/ec');
-    recorded.push({ method: route.method, path: `${path}?api-version=7.6`, body: bodyOf(route) });
+    const [path = ''] = pathsOf(route, 'ec').slice(-2); // of the newest version
+    const version = apiVersions.at(-1) ?? '';
+    recorded.push({ method: route.method, path: `${path}?api-version=${version}`, body: bodyOf(route) });
   }
 }
 
 /** Whether a path is one of a route's. */
 function leadsTo(route: string, path: string): boolean {
-  const pattern = route.replaceAll('{name}', '[^/]+').replaceAll('{role}', '[^/]+');
+  const pattern = route.replaceAll('{name}', '[^/]+').replaceAll('{item}', '[^/]+');
   return new RegExp(`^/${pattern.replace('/{version}', '(/[0-9a-f]{32})?')}$`, 'i').test(
     path.split('?')[0] ?? '',
   );
@@ -331,6 +357,7 @@ describe(`fuzzed requests (seed ${SEED})`, () => {
     };
     for (const client of clients) await check(client);
     await pool.stop();
+    pool.options = []; // the pool keeps the services that it was made with
     await pool.start();
     await check(await pool.client({ keepAlive: true }));
   }, 240_000);

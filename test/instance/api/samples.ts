@@ -3,6 +3,8 @@ import type { Route } from '../../../src/instance/api/routes.js';
 import { STRANGER } from '../hsm/fake-hsm.js';
 
 const VERSION = '0'.repeat(32);
+/** There is one. */
+const SETTING = 'AllowKeyManagementOperationsThroughARM';
 export const GUID = '44444444-4444-4444-8444-444444444444';
 
 /** Id of a role definition, as the service writes it. */
@@ -32,8 +34,9 @@ export function bodyOf({ body, path }: Route): unknown {
 }
 
 /** The paths that lead to the route, with a version, without, and with an empty one. */
-export function pathsOf({ path }: Route): string[] {
-  const named = `/${path.replace('{name}', 'k').replace('{item}', GUID)}`;
+export function pathsOf({ path }: Route, name = 'k'): string[] {
+  const item = path.startsWith('settings') ? SETTING : GUID;
+  const named = `/${path.replace('{name}', name).replace('{item}', item)}`;
   const [before, after] = named.split('/{version}');
   if (after === undefined) return [named];
   return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];

@@ -15,7 +15,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AttestationService } from '../instance/hsm/attestation-service.js';
-import { at, text } from '../scenarios/pool.js';
+import { at, text } from './pool.js';
 
 /** The hash of OAEP by the name of the wrap. */
 const OAEP: Readonly<Record<string, string>> = {
