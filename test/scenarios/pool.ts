@@ -366,11 +366,12 @@ export class Client {
   }
 
   /** A call of the data plane. */
-  call(method: string, path: string, body?: unknown): Promise<Answer> {
+  call(method: string, path: string, body?: unknown, headers: OutgoingHttpHeaders = {}): Promise<Answer> {
     const version = path.includes('api-version')
       ? ''
       : `${path.includes('?') ? '&' : '?'}api-version=${API_VERSION}`;
-    return this.send(method, `${path}${version}`, body === undefined ? undefined : JSON.stringify(body));
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    return this.send(method, `${path}${version}`, text, headers);
   }
 
   /** Any request; `text` goes out as it is. */
