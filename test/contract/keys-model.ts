@@ -692,6 +692,10 @@ export class KeysModel {
         const version = this.#version(name, which);
         if (refused || !version) return [refused ?? badParameter(), ...flaws];
         flaws.push(...flawsOf(wish, version.spec.kty));
+        const exchanges = (ops: readonly string[]) => ops.includes('import');
+        if (wish.ops !== undefined && exchanges(wish.ops) !== exchanges(version.ops)) {
+          flaws.push(badParameter("The key operation 'import' can be neither given nor taken away later ("));
+        }
         const changed: Version = {
           ...version,
           enabled: wish.enabled ?? version.enabled,

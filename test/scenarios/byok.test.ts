@@ -299,3 +299,15 @@ test('an exchange key does nothing else', async () => {
     expect([verb, answer.status]).toEqual([verb, 403]);
   }
 });
+
+test('an exchange key stays one: whoever may change keys cannot have it decrypt what was wrapped for it', async () => {
+  await makeKek('kek-forever');
+  for (const key_ops of [['decrypt'], ['unwrapKey', 'decrypt'], []]) {
+    const answer = await ask('PATCH', '/keys/kek-forever', { key_ops });
+    expect([key_ops, answer.status]).toEqual([key_ops, 400]);
+  }
+  expect((await ask('PATCH', '/keys/kek-forever', { tags: { for: 'import' } })).status).toBe(200);
+  expect(at((await ask('GET', '/keys/kek-forever')).body, 'key', 'key_ops')).toEqual(['import']);
+  await ask('POST', '/keys/usual/create', { kty: 'RSA' });
+  expect((await ask('PATCH', '/keys/usual', { key_ops: ['import'] })).status).toBe(400);
+});

@@ -69,12 +69,16 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
       ask({ exchange, route, call, body: undefined });
       return;
     }
-    readJson(
-      request,
-      route.bodyMax,
-      (body) => ask({ exchange, route, call, body }),
-      (reason) => fail(exchange, reason),
-    );
+    const read = () =>
+      readJson(
+        request,
+        route.long?.max,
+        (body) => ask({ exchange, route, call, body }),
+        (reason) => fail(exchange, reason),
+      );
+    const admitted = route.long?.admit(call);
+    if (admitted === undefined) read();
+    else admitted.then(read).catch((error: unknown) => fail(exchange, error));
   }
 
   /** Undefined when it was refused, and that answered. */

@@ -170,6 +170,7 @@ const rows: Readonly<Record<Code, Row>> = {
     message: () => 'The partitions of the pool do not agree on the new key; it was not added',
   },
   TooFewInSync: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
+  TooMuchUndecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   Undecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   NotServing: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   // Without Retry-After: with it, 503 says that nothing happened, and clients ask again by themselves.

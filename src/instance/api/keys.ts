@@ -13,7 +13,7 @@ import { listKeys } from '../hsm/list-keys.js';
 import { listVersions } from '../hsm/list-versions.js';
 import { purgeKey } from '../hsm/purge-key.js';
 import { recoverKey } from '../hsm/recover-key.js';
-import { restoreKey } from '../hsm/restore-key.js';
+import { mayRestore, restoreKey } from '../hsm/restore-key.js';
 import { updateKey } from '../hsm/update-key.js';
 import type { CreateBody, ImportBody, RestoreBody, UpdateBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
@@ -112,6 +112,11 @@ export async function purge({ hsm, caller, name }: Call): Promise<string> {
 /** `POST /keys/{name}/backup`: the backup, a text, in base64url. */
 export async function backup({ hsm, caller, name }: Call): Promise<string> {
   return `{"value":"${toBase64url(Buffer.from(await backupKey(hsm, caller, name)))}"}`;
+}
+
+/** Refuses whoever may not restore, before the backup is read. */
+export function admitRestore({ hsm, caller }: Call): void | Promise<void> {
+  return mayRestore(hsm, caller);
 }
 
 /** `POST /keys/restore`: a KeyBundle. */

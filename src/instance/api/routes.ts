@@ -24,10 +24,17 @@ export interface Route {
   readonly since: ApiVersion;
   /** Absent: a body is neither needed nor read. */
   readonly body?: z.ZodType;
-  /** Bytes that the body may have; the usual limit when absent. */
-  readonly bodyMax?: number;
+  /** For a body beyond the usual limit. */
+  readonly long?: LongBody;
   readonly status: 200 | 201 | 204;
   readonly run: (call: Call, body: unknown) => Answer;
+}
+
+export interface LongBody {
+  /** Bytes that it may have. */
+  readonly max: number;
+  /** Refuses a caller of whom it need not be read: not everybody with a token may keep an instance busy with it. */
+  readonly admit: (call: Call) => void | Promise<void>;
 }
 
 type Head = readonly [Method, string, string, Route['scope'], ApiVersion];
@@ -58,8 +65,8 @@ function withBody<T>(
   };
 }
 
-/** The backup of a key with a hundred versions, each with the longest tags and policy. */
-const BACKUP_MAX = 8 * 1024 * 1024;
+/** The backup of a key with a hundred versions, each with the longest tags (in three octets a character) and policy. */
+const BACKUP_MAX = 12 * 1024 * 1024;
 
 const operation = (name: string) => `keys/{name}/{version}/${name}`;
 
@@ -119,7 +126,7 @@ export const routes: readonly Route[] = [
       bodies.restoreBody,
       keys.restore,
     ),
-    bodyMax: BACKUP_MAX,
+    long: { max: BACKUP_MAX, admit: keys.admitRestore },
   },
   bare(['POST', 'keys/{name}/rotate', 'keys/rotate/action', 'key', '7.3'], rotation.rotate),
   bare(['GET', 'keys/{name}/rotationpolicy', 'keys/read/action', 'key', '7.3'], rotation.getPolicy),

@@ -10,16 +10,22 @@ import { allow, settledRead } from './reading.js';
 // Which key it is only the backup says, and a backup is opened for nobody who may not restore.
 const SCOPE = '/keys';
 
+const ACTION = 'keys/restore/action';
+
+/** Refuses whoever may not restore. */
+export function mayRestore(hsm: Hsm, caller: Caller): void | Promise<void> {
+  return settledRead(hsm, caller, undefined, () => void allow(hsm, caller, ACTION, SCOPE));
+}
+
 /** Answers with the newest version. Refused while the name is taken, by a deleted key too. */
 export async function restoreKey(hsm: Hsm, caller: Caller, backup: string): Promise<KeyView> {
-  const action = 'keys/restore/action';
-  await settledRead(hsm, caller, undefined, () => void allow(hsm, caller, action, SCOPE));
+  await mayRestore(hsm, caller);
   const { name, versions, rotation } = await openBackup(hsm, backup);
   const committed = await hsm.submit({
     kind: 'KeyRestored',
     id: newUuid(),
     time: hsm.now(),
-    authority: { caller, action, scope: SCOPE },
+    authority: { caller, action: ACTION, scope: SCOPE },
     name,
     versions,
     ...(rotation === undefined ? {} : { rotation }),

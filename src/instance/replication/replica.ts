@@ -13,6 +13,14 @@ import type { Entry, Head } from '../../values/entry.js';
 import { chain, follows } from './entry.js';
 import type { View } from './view.js';
 
+type OutageCode = 'TooFewInSync' | 'TooMuchUndecided' | 'OutcomeUnknown';
+
+/**
+ * Octets of undecided mutations. A member that comes back is sent all of them in one message, which must fit into a
+ * frame of the link, or no member could ever come back.
+ */
+const UNDECIDED_MAX = 32 * 1024 * 1024;
+
 export type Message =
   /** Backup to primary, first on every link: it wants to follow. */
   | { readonly type: 'hello'; readonly epoch: number }
@@ -31,7 +39,7 @@ export type Message =
   | {
       readonly type: 'outage';
       readonly id: string;
-      readonly code: 'TooFewInSync' | 'OutcomeUnknown';
+      readonly code: OutageCode;
       readonly detail: string;
     };
 
@@ -61,7 +69,7 @@ export type Effect =
   | {
       readonly kind: 'outage';
       readonly id: string;
-      readonly code: 'TooFewInSync' | 'OutcomeUnknown';
+      readonly code: OutageCode;
       readonly detail: string;
     }
   /** This member's log cannot be what the pool committed: it must not serve. */
@@ -197,6 +205,12 @@ export class Replica {
       return undefined;
     }
     const { time, mutation, changesHash } = verdict;
+    const undecided = this.#tail.reduce((sum, entry) => sum + entry.mutation.length, mutation.length);
+    if (undecided > UNDECIDED_MAX) {
+      this.#origins.delete(id);
+      this.#outage(origin, id, 'TooMuchUndecided', 'too many changes are under way');
+      return undefined;
+    }
     const entry = chain(this.#last, { epoch: this.#view.epoch, time, mutation, changesHash });
     this.#tail.push(entry);
     this.#accepted.set(entry.index, id);
@@ -412,7 +426,7 @@ export class Replica {
     );
   }
 
-  #outage(origin: number, id: string, code: 'TooFewInSync' | 'OutcomeUnknown', detail: string): void {
+  #outage(origin: number, id: string, code: OutageCode, detail: string): void {
     if (origin === this.#self) this.#effects.push({ kind: 'outage', id, code, detail });
     else this.#send(origin, { type: 'outage', id, code, detail });
   }

@@ -4,7 +4,7 @@ import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose';
 import { addDuration, parseDuration } from '../../../src/values/duration.js';
 import { Schedule } from '../../../src/instance/hsm/schedule.js';
 import { pino } from 'pino';
-import { Served, textOf, type Answer } from './served.js';
+import { Served, textOf, tokenFor, type Answer } from './served.js';
 
 const DAY = 86_400;
 
@@ -129,7 +129,14 @@ describe('backup and restore', () => {
     expect([answer.status, code(answer)]).toEqual([404, 'KeyNotFound']);
     const large = await post('/keys/restore', { value: 'A'.repeat(1_000_000) });
     expect([large.status, code(large)]).toEqual([400, 'MalformedBackupBlob']);
-    expect((await post('/keys/restore', { value: 'A'.repeat(9_000_000) })).status).toBe(413);
+    expect((await post('/keys/restore', { value: 'A'.repeat(13_000_000) })).status).toBe(413);
+  });
+
+  it('a backup is not read of a caller who may not restore', async () => {
+    const raw = Buffer.from('{"value":');
+    const token = await tokenFor(served.hsm, { oid: '99999999-0000-4000-8000-000000000000' });
+    expect((await served.ask('POST', '/keys/restore', { raw, token })).status).toBe(403);
+    expect((await served.ask('POST', '/keys/restore', { raw })).status).toBe(400);
   });
 });
 

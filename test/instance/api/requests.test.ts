@@ -296,6 +296,7 @@ describe('failures', () => {
 
   it.each([
     ['TooFewInSync', /it was not carried out\. instance 2 is missing/, '1'],
+    ['TooMuchUndecided', /it was not carried out/, '1'],
     ['OutcomeUnknown', /^Outcome unknown: /, undefined],
   ] as const)('%s is 503, says why, and whether to ask again', async (code, words, again) => {
     served.hsm.outage = new Outage(code, 'instance 2 is missing');

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { MAX_KEYS, MAX_VERSIONS } from '../../../src/instance/model/keys/limits.js';
 import { algorithmFor, mayUse, type CryptoOperation } from '../../../src/instance/model/keys/use.js';
-import type { KeyVersion } from '../../../src/instance/model/keys/records.js';
+import type { KeyOperation, KeyVersion } from '../../../src/instance/model/keys/records.js';
 import { Refusal } from '../../../src/instance/model/refusal.js';
 import type { KeySpec } from '../../../src/values/key-spec.js';
 import { created, foundedLog, Log, NOW, nextId, plain, versionOf } from './fixtures.js';
@@ -52,6 +52,19 @@ describe('updates', () => {
       ...before,
       attributes: { ...before.attributes, enabled: false, updated: NOW + 2 },
     });
+  });
+
+  it('make no key of an exchange key, and no exchange key of a key', () => {
+    const log = foundedLog();
+    log.take(created('kek', 'v', { operations: ['import'] }));
+    log.take(created('k', 'v'));
+    const operate = (name: string, operations: readonly KeyOperation[]) =>
+      log.take({ kind: 'KeyUpdated', id: nextId(), time: NOW + 1, name, operations });
+    expect(operate('kek', ['decrypt'])).toBe('BadParameter');
+    expect(operate('kek', [])).toBe('BadParameter');
+    expect(operate('kek', ['import'])).toBeUndefined();
+    expect(operate('k', ['import'])).toBe('BadParameter');
+    expect(operate('k', ['sign'])).toBeUndefined();
   });
 
   it('touch the newest version unless one is named', () => {

@@ -6,7 +6,7 @@ import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry } from '../../../src/values/entry.js';
 
-export type Answer = 'committed' | 'refused' | 'TooFewInSync' | 'OutcomeUnknown';
+export type Answer = 'committed' | 'refused' | 'TooFewInSync' | 'TooMuchUndecided' | 'OutcomeUnknown';
 
 type Write =
   { readonly kind: 'append'; readonly entry: Entry } | { readonly kind: 'cut'; readonly index: number };

@@ -2,6 +2,7 @@
 import { Replica, type Effect, type Message } from '../../../src/instance/replication/replica.js';
 import { chain } from '../../../src/instance/replication/entry.js';
 import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
+import { encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import { play } from './scenario.js';
 
@@ -568,6 +569,23 @@ describe('replica: messages that break the rules', () => {
     replica.received(0, { type: 'refused', id: 'k1', refusal: 'no' });
     replica.received(0, { type: 'outage', id: 'k1', code: 'TooFewInSync', detail: '' });
     expect(replica.take()).toEqual([]);
+  });
+
+  test('no more becomes undecided than can be sent to a member that comes back', () => {
+    const primary = primaryWithEntry();
+    const mutation = Buffer.alloc(12 * 1024 * 1024);
+    const judge = (id: string) => {
+      primary.submit(id, mutation);
+      primary.take();
+      primary.judged(id, { ...verdict, mutation });
+      return primary.take();
+    };
+    expect(kinds(judge('k2'))).toContain('append');
+    expect(kinds(judge('k3'))).toContain('append');
+    expect(judge('k4')).toMatchObject([{ kind: 'outage', id: 'k4', code: 'TooMuchUndecided' }]);
+    primary.received(1, { type: 'hello', epoch: 1 });
+    const [tail] = primary.take();
+    expect(encode(tail).length).toBeLessThan(64 * 1024 * 1024);
   });
 
   test('the same mutation submitted again while it is being decided gets no second place', () => {

@@ -201,6 +201,13 @@ function update(state: State, mutation: KeyUpdated): Change[] | Refusal {
   if (notBefore !== undefined && expires !== undefined && notBefore >= expires) {
     return new Refusal('BadParameter', 'The not-before date must come before the expiry date');
   }
+  // As another key it would decrypt what was wrapped for it, which nobody is to see in clear.
+  if (operations && operations.includes('import') !== old.operations.includes('import')) {
+    return new Refusal(
+      'BadParameter',
+      "The key operation 'import' can be neither given nor taken away later",
+    );
+  }
   if (releasePolicy) {
     const refusal = old.exportable ? mayReplace(old.releasePolicy, releasePolicy) : policyUseless();
     if (refusal) return refusal;
