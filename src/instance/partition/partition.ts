@@ -31,13 +31,13 @@ import {
   ephemeralWrapper,
   exportableKeyOf,
   exportWrappingKey,
-  isAes,
   rawSecret,
 } from './templates.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 import {
   examineObject,
   expectedSpec,
+  isOfPossibleLength,
   OAEP_SHA1,
   transportKey,
   type WrappedKey,
@@ -185,9 +185,9 @@ export class Partition {
     kind: WrappedKind,
     exportable = false,
   ): Promise<SealedKey> {
+    if (!isOfPossibleLength(kind, wrapped))
+      return Promise.reject(new SlotError('BadWrappedKey', 'of a length that no such key has'));
     const expected = expectedSpec(kind, wrapped);
-    if (expected.kty === 'oct-HSM' && !isAes(expected))
-      return Promise.reject(new SlotError('BadWrappedKey', 'no AES key'));
     return this.#withKey(
       kek,
       async (worker, handle, slot) => {
@@ -203,7 +203,9 @@ export class Partition {
             ...derive,
           });
           made.push(target);
-          const found = await examineObject(worker, target, expected, (object) => slot.destroy(object));
+          const found = await examineObject(worker, target, expected, wrapped, (object) =>
+            slot.destroy(object),
+          );
           return await this.#seal(slot, worker, { id, spec: found.spec, exportable }, target, found.public);
         } finally {
           for (const object of made) slot.destroy(object);
@@ -643,9 +645,23 @@ function refusedCiphertext(error: unknown): SlotError {
     : refusedBySlot(error);
 }
 
+// What a slot says of itself, whatever it was asked.
+const saidOfSlot = new Set<number>([
+  CKR.HOST_MEMORY,
+  CKR.DEVICE_ERROR,
+  CKR.DEVICE_MEMORY,
+  CKR.DEVICE_REMOVED,
+  CKR.TOKEN_NOT_PRESENT,
+  CKR.CRYPTOKI_NOT_INITIALIZED,
+  CKR.SESSION_CLOSED,
+  CKR.SESSION_HANDLE_INVALID,
+  CKR.USER_NOT_LOGGED_IN,
+]);
+
 // Of a key that came wrapped nobody learns why it was refused: the exchange key would answer questions.
 function refusedWrapped(error: unknown): SlotError {
   if (error instanceof SlotError && error.code === 'SlotFailed') return error;
+  if (error instanceof Pkcs11Error && saidOfSlot.has(error.code)) return refusedBySlot(error);
   return new SlotError(
     'BadWrappedKey',
     'the wrapped key does not open or is not what it is said to be',

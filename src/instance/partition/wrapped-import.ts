@@ -15,7 +15,7 @@ import { CKD, CKG, CKK, CKM, CKO } from '../pkcs11/constants.js';
 import type { Mechanism } from '../pkcs11/mechanism.js';
 import type { Worker } from './sessions.js';
 import { SlotError } from './slot-error.js';
-import { ecParams, opensslCurve } from './templates.js';
+import { ecParams, isAes, opensslCurve } from './templates.js';
 
 /** What the client says the key is: the size follows from what is found. */
 export type WrappedKind =
@@ -66,7 +66,29 @@ const coordinate = {
 const RSA_SIZES: readonly number[] = [2048, 3072, 4096];
 /** RFC 5649 adds one block of eight octets. */
 const WRAP_OVERHEAD = 8;
+/** Octets around the integers of a PKCS#8 key, with room for attributes (RFC 5208 section 5). */
+const PKCS8_FRAME_MAX = 256;
+const EC_PKCS8_MAX = 512;
 const PROOF = Buffer.from('trivet key proof');
+
+// RFC 8017 appendix A.1.2: modulus and private exponent, five integers of half their length, and a public exponent.
+// Nothing else bounds them: with prime factors of many thousand bits, one signature would hold a worker for minutes.
+function rsaPkcs8Max(size: number): number {
+  return (size / 8) * 4.5 + PKCS8_FRAME_MAX;
+}
+
+/** Can what is wrapped be such a key, by its length? That is known to everybody: no exchange key is asked. */
+export function isOfPossibleLength(kind: WrappedKind, wrapped: WrappedKey): boolean {
+  const length = wrapped.target.length - WRAP_OVERHEAD;
+  switch (kind.kty) {
+    case 'RSA-HSM':
+      return length <= rsaPkcs8Max(4096);
+    case 'EC-HSM':
+      return length <= EC_PKCS8_MAX;
+    case 'oct-HSM':
+      return isAes(expectedSpec(kind, wrapped));
+  }
+}
 
 /** The specification as far as it is known before the key is open; the size of an RSA key is a guess until then. */
 export function expectedSpec(kind: WrappedKind, { target }: WrappedKey): KeySpec {
@@ -85,11 +107,12 @@ export async function examineObject(
   worker: Worker,
   handle: number,
   expected: KeySpec,
+  { target }: WrappedKey,
   destroy: (handle: number) => void,
 ): Promise<{ spec: KeySpec; public?: PublicPart }> {
   switch (expected.kty) {
     case 'RSA-HSM':
-      return examineRsa(worker, handle);
+      return examineRsa(worker, handle, target.length - WRAP_OVERHEAD);
     case 'EC-HSM':
       return examineEc(worker, handle, expected.curve, destroy);
     case 'oct-HSM':
@@ -101,13 +124,15 @@ export async function examineObject(
 async function examineRsa(
   { owner, operations }: Worker,
   handle: number,
+  pkcs8Length: number,
 ): Promise<{ spec: KeySpec; public: PublicPart }> {
   const { modulus, publicExponent } = await owner.getAttributes(handle, ['modulus', 'publicExponent']);
   if (!modulus || !publicExponent) throw unfit('no RSA key');
   const [n, e] = [trimInteger(modulus), trimInteger(publicExponent)];
   const size = n.length * 8;
-  const exponent = e.length <= 4 ? e.readUIntBE(0, e.length) : 0;
+  const exponent = e.length >= 1 && e.length <= 4 ? e.readUIntBE(0, e.length) : 0;
   if (!isRsaSize(size) || ((n[0] ?? 0) & 0x80) === 0) throw unfit('an RSA modulus of another size');
+  if (pkcs8Length > rsaPkcs8Max(size)) throw unfit('RSA parts that are longer than their modulus allows');
   if (exponent < 3 || exponent % 2 === 0)
     throw unfit('an RSA public exponent that is even, below 3 or too long');
   const part = { kty: 'RSA', n, e } as const;
