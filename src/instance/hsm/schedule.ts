@@ -13,6 +13,8 @@ const LOOK_MS = 1_000;
 const PATIENCE = 30;
 /** At a time; the rest follows with the next look. */
 const BATCH = 50;
+/** More than a pool has keys. */
+const FAILED_MAX = 10_000;
 
 export class Schedule {
   readonly #hsm: Hsm;
@@ -39,13 +41,30 @@ export class Schedule {
     if (this.#busy || !this.#mayPropose()) return;
     this.#busy = true;
     try {
-      for (const [id, due] of this.#hsm.state.range('due', '', BATCH)) {
-        if (due.time > this.#hsm.now()) break;
-        if (!this.#isPatient(id)) await this.#carryOut(id, due);
+      for (const [id, due] of this.#due()) {
+        // Without a member nothing can be changed, and nothing is wrong with what is due.
+        if (!this.#mayPropose()) break;
+        await this.#carryOut(id, due);
       }
     } finally {
       this.#busy = false;
     }
+  }
+
+  // What is due, without what waits: however much of that there is, it holds up nothing behind it.
+  #due(): [id: string, due: Due][] {
+    const found: [string, Due][] = [];
+    let rows: [string, Due][];
+    let after = '';
+    do {
+      rows = this.#hsm.state.range('due', after, BATCH);
+      for (const [id, due] of rows) {
+        if (due.time > this.#hsm.now() || found.length === BATCH) return found;
+        if (!this.#isPatient(id)) found.push([id, due]);
+        after = id;
+      }
+    } while (rows.length === BATCH);
+    return found;
   }
 
   #isPatient(id: string): boolean {
@@ -63,7 +82,7 @@ export class Schedule {
     } catch (error) {
       // Somebody else was faster: what is due now is another matter.
       if (error instanceof RefusedError && error.refusal.code === 'KeyChanged') return;
-      if (this.#failed.size > BATCH) this.#failed.clear();
+      if (this.#failed.size > FAILED_MAX) this.#failed.clear();
       this.#failed.set(id, PATIENCE);
       this.#logger.warn({ err: error, key: due.name, kind: due.kind }, 'what is due could not be done');
     }
