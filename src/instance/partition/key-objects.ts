@@ -41,10 +41,12 @@ export async function generateIn(owner: Session, spec: KeySpec, exportable: bool
   const forPublic = { token: false, private: false } as const;
   switch (spec.kty) {
     case 'RSA-HSM': {
-      const publicExponent = spec.exponent === 3 ? Buffer.of(3) : Buffer.of(1, 0, 1);
+      // At most 32 bits; an imported key may have any, and what follows it by rotation takes after it.
+      const publicExponent = Buffer.alloc(4);
+      publicExponent.writeUInt32BE(spec.exponent);
       const { publicKey, privateKey } = await owner.generateKeyPair(
         { type: CKM.RSA_PKCS_KEY_PAIR_GEN },
-        { ...forPublic, modulusBits: spec.size, publicExponent },
+        { ...forPublic, modulusBits: spec.size, publicExponent: trimInteger(publicExponent) },
         template,
       );
       const { modulus: n, publicExponent: e } = await owner.getAttributes(publicKey, [

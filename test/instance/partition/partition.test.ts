@@ -78,6 +78,16 @@ test.each(signers)(
   },
 );
 
+test.each([3, 17, 65_539, 0xffff_ffff])(
+  'an RSA key has the public exponent that it is said to have: %i',
+  async (exponent) => {
+    const key = await partition.generate(id(), { kty: 'RSA-HSM', size: 2048, exponent });
+    if (key.public.kty !== 'RSA') throw new Error('no RSA key');
+    expect(publicKeyOf(key.public).asymmetricKeyDetails?.publicExponent).toBe(BigInt(exponent));
+    expect(checkSignature(key, 'RS256', await partition.sign(key, 'RS256', digestFor('RS256')))).toBe(true);
+  },
+);
+
 describe('RSA decryption', () => {
   let key: SealedKey;
   const schemes = [
