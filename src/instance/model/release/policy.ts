@@ -93,7 +93,10 @@ export function keyReleasePolicy(wish: PolicyWish, current?: KeyReleasePolicy): 
   const kept = current?.immutable === true ? current : undefined;
   const contentType = wish.contentType ?? kept?.contentType ?? DEFAULT_CONTENT_TYPE;
   if (!CONTENT_TYPE.test(contentType)) return wrong(`its content type must be '${DEFAULT_CONTENT_TYPE}'`);
-  return { contentType, text: policyText(policy), immutable: wish.immutable ?? kept?.immutable ?? false };
+  // Some numbers are shorter as a client writes them. What is kept is read again at each release.
+  const text = policyText(policy);
+  if (Buffer.byteLength(text) > POLICY_MAX) return wrong(`written out it is longer than ${POLICY_MAX} bytes`);
+  return { contentType, text, immutable: wish.immutable ?? kept?.immutable ?? false };
 }
 
 /** Undefined if a key with the policy `current` may get `next`: an immutable one may only be sent again. */

@@ -429,6 +429,15 @@ describe('the policy of a key', () => {
     expect(keyReleasePolicy({ data: bytes('{}') })).toBeInstanceOf(Refusal);
   });
 
+  it('can be read again as it is kept: what grows beyond the limit is refused', () => {
+    const wish = `{"version":"1.0","anyOf":[{"authority":"${AUTHORITY}","allOf":[{"claim":"a","equals":"#"}]}]}`;
+    const sized = (length: number) => bytes(wish.replace('#', 'x'.repeat(length - wish.length + 1)));
+    expect(sized(POLICY_MAX)).toHaveLength(POLICY_MAX);
+    // "1.0" is kept as "1.0.0".
+    expect(keyReleasePolicy({ data: sized(POLICY_MAX) })).toBeInstanceOf(Refusal);
+    parsed(made({ data: sized(POLICY_MAX - 2) }).text);
+  });
+
   it('may be replaced while it is mutable, and made immutable', () => {
     const current = made({ data });
     expect(mayReplace(undefined, current)).toBeUndefined();
