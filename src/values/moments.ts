@@ -4,3 +4,6 @@
 export type Seconds = number;
 
 export const DAY: Seconds = 86_400;
+
+/** The last second of the year 9999: later dates have no place in the service's API, nor in what its clients read. */
+export const LAST_SECOND: Seconds = 253_402_300_799;

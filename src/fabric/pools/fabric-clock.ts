@@ -1,11 +1,8 @@
 // The installation's clock: the machine's, and ahead of it by an offset that is kept on disk. What the login and the
 // pools go by, so that tokens, retention and rotation move together; certificates and timers never do.
-import type { Seconds } from '../../values/moments.js';
+import { LAST_SECOND, type Seconds } from '../../values/moments.js';
 import { addDuration, type Duration } from '../../values/duration.js';
 import { readClockOffset, writeClockOffset, type Places } from './estate.js';
-
-/** The last moment that the service's API can name: the end of the year 9999. */
-const LAST: Seconds = 253_402_300_799;
 
 export class FabricClock {
   readonly #places: Places;
@@ -36,7 +33,7 @@ export class FabricClock {
   advance(duration: Duration): boolean {
     const now = this.now();
     const then = addDuration(now, duration);
-    if (then > LAST) return false;
+    if (then > LAST_SECOND) return false;
     const offset = this.#offset + (then - now);
     writeClockOffset(this.#places, offset);
     this.#offset = offset;

@@ -3,6 +3,7 @@
 // for something this service does not offer is read, so that it can be refused aloud.
 import { z } from 'zod';
 import { fromBase64url } from '../../values/bytes.js';
+import { LAST_SECOND } from '../../values/moments.js';
 import { bad } from './errors.js';
 
 /** base64url, with or without padding. */
@@ -26,8 +27,6 @@ function optional<T extends z.ZodType>(shape: T) {
 /** Read only to be refused. */
 const foreign = z.unknown().optional();
 
-/** The last second that a date with a four-digit year can have. */
-const LAST_SECOND = 253_402_300_799;
 const seconds = z.int().min(0).max(LAST_SECOND);
 
 const attributes = z.object({

@@ -55,6 +55,14 @@ describe('rotation by policy', () => {
     expect(allDue(log)).toEqual([{ name: 'k', kind: 'rotate', time: NOW + 60 * DAY, version: 'v2' }]);
   });
 
+  it('makes no version that ends after the year 9999, which no client could read', () => {
+    const log = foundedLog();
+    log.take(created('k', 'v1'));
+    log.take(policy('k', [], 'P9999Y'));
+    expect(log.take(rotated('k', 'v2', NOW))).toBeUndefined();
+    expect(versionOf(log, 'k/v2').attributes.expires).toBe(Date.UTC(9999, 11, 31, 23, 59, 59) / 1_000);
+  });
+
   it('makes a version that ends as the policy says and takes after the one before', () => {
     const log = foundedLog();
     log.take(created('k', 'v1', { operations: ['sign'], tags: { a: 'b' }, notBefore: 1 }));

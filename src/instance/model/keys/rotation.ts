@@ -1,7 +1,7 @@
 // Rotation policies: what they may say, and when they next ask for a new version (section 8 of the service's
 // reference). Knows no clock.
 import { addDuration, parseDuration } from '../../../values/duration.js';
-import { DAY, type Seconds } from '../../../values/moments.js';
+import { DAY, LAST_SECOND, type Seconds } from '../../../values/moments.js';
 import { Refusal } from '../refusal.js';
 import type { KeyVersion } from './records.js';
 
@@ -81,7 +81,7 @@ export function isBlank({ expiryTime, actions }: PolicyWish): boolean {
 /** When a version that is made at `created` ends by the policy; undefined: never. */
 export function expiryOf({ expiryTime }: RotationPolicy, created: Seconds): Seconds | undefined {
   const duration = expiryTime === undefined ? undefined : parseDuration(expiryTime);
-  return duration && addDuration(created, duration);
+  return duration && Math.min(addDuration(created, duration), LAST_SECOND);
 }
 
 /** When the version is to be followed by a new one; undefined: not by itself. A disabled version is left as it is. */
