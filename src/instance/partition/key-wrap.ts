@@ -26,7 +26,11 @@ export async function wrapPadded(
   wrapped.writeUInt32BE(secret.length, 4);
   wrapped.set(secret, HALF);
   // Section 4.1: a single block is encrypted as it is.
-  if (blocks === 1) return encrypt(wrapped);
+  if (blocks === 1) {
+    const only = await encrypt(wrapped);
+    wipe(wrapped);
+    return only;
+  }
   const block = Buffer.alloc(2 * HALF);
   const head = wrapped.subarray(0, HALF);
   // RFC 3394 section 2.2.1.
