@@ -6,6 +6,12 @@ export type Curve = 'P-256' | 'P-256K' | 'P-384' | 'P-521';
 /** RSA modulus sizes in bits. */
 export type RsaSize = 2048 | 3072 | 4096;
 
+const rsaSizes: readonly number[] = [2048, 3072, 4096] satisfies readonly RsaSize[];
+
+export function isRsaSize(bits: number): bits is RsaSize {
+  return rsaSizes.includes(bits);
+}
+
 export type KeySpec =
   | { readonly kty: 'RSA-HSM'; readonly size: RsaSize; readonly exponent: number }
   | { readonly kty: 'EC-HSM'; readonly curve: Curve }

@@ -5,8 +5,8 @@ import {
   coordinateLength,
   type Curve,
   type KeyMaterial,
+  isRsaSize,
   type KeySpec,
-  type RsaSize,
 } from '../../values/key-spec.js';
 import type { ImportWrappedKey } from '../hsm/import-wrapped-key.js';
 import type { AttributesWish } from '../hsm/key-wish.js';
@@ -147,10 +147,6 @@ function coordinate(member: string, value: Buffer | undefined, length: number): 
 function curveNamed(crv: string): Curve {
   if (crv === 'P-256' || crv === 'P-256K' || crv === 'P-384' || crv === 'P-521') return crv;
   return bad(`Unknown curve: '${crv}'`);
-}
-
-function isRsaSize(size: number): size is RsaSize {
-  return size === 2048 || size === 3072 || size === 4096;
 }
 
 /** A key that comes wrapped: its kind, and the file in base64url or base64, as the specification says and as clients do. */

@@ -24,7 +24,7 @@ export class Schedule {
   readonly #failed = new Map<string, number>();
   #busy = false;
 
-  /** @param mayPropose whether this member is the primary of a pool that is in sync and decided. */
+  /** @param mayPropose whether this member is the primary of a pool that is in sync. */
   constructor(hsm: Hsm, mayPropose: () => boolean, logger: Logger) {
     this.#hsm = hsm;
     this.#mayPropose = mayPropose;

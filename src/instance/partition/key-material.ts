@@ -3,14 +3,19 @@
 import { checkPrime, createECDH } from 'node:crypto';
 import { promisify } from 'node:util';
 import { equalBytes, padInteger, trimInteger, wipe } from '../../values/bytes.js';
-import { aesSizes, coordinateLength, type KeyMaterial, type KeySpec } from '../../values/key-spec.js';
+import {
+  aesSizes,
+  coordinateLength,
+  isRsaSize,
+  type KeyMaterial,
+  type KeySpec,
+} from '../../values/key-spec.js';
 import { SlotError } from './slot-error.js';
 import { opensslCurve } from './templates.js';
 
 const isPrime = promisify(checkPrime);
 /** A shorter key serves neither AES nor the shortest HMAC (RFC 7518 section 3.2). */
 const MAC_KEY_BITS_MIN = 256;
-const RSA_SIZES = [2048, 3072, 4096] as const;
 /** Bytes. HMAC fills shorter keys with zeros up to its block (RFC 2104 section 2), so that filling changes no MAC. */
 const MAC_KEY_MAX = 64;
 type RsaMaterial = Extract<KeyMaterial, { kty: 'RSA' }>;
@@ -55,8 +60,8 @@ async function examineRsa(material: RsaMaterial): Promise<{ spec: KeySpec; mater
     dq: trimInteger(material.dq),
     qi: trimInteger(material.qi),
   };
-  const size = RSA_SIZES.find((bits) => bits === trimmed.n.length * 8);
-  if (size === undefined || ((trimmed.n[0] ?? 0) & 0x80) === 0)
+  const size = trimmed.n.length * 8;
+  if (!isRsaSize(size) || ((trimmed.n[0] ?? 0) & 0x80) === 0)
     throw bad('an RSA modulus of other than 2048, 3072 or 4096 bits');
   const longest = size / 8;
   for (const part of [trimmed.d, trimmed.p, trimmed.q, trimmed.dp, trimmed.dq, trimmed.qi]) {

@@ -24,8 +24,8 @@ const CHECK = prepareMechanism({ type: CKM.AES_CBC, parameter: Buffer.alloc(16) 
 const MAC = prepareMechanism({ type: CKM.SHA256_HMAC });
 const CHECK_LENGTH = 4;
 /** Signed to see that a private key belongs to its public part. */
-const PROOF = Buffer.from('trivet key proof');
-const PROOF_DIGEST = createHash('sha256').update(PROOF).digest();
+export const PROOF = Buffer.from('trivet key proof');
+export const PROOF_DIGEST = createHash('sha256').update(PROOF).digest();
 
 /** A key just made. */
 export interface Generated {

@@ -1,18 +1,19 @@
 // A key that comes wrapped for an exchange key of the slot (BYOK; PKCS #11 2.40 mechanisms, section 2.1.16): opened
 // inside the slot, where nothing of it can be read, and seen to be the kind of key that it is said to be.
-import { createECDH, createHash, ECDH, publicDecrypt, constants, verify } from 'node:crypto';
+import { createECDH, ECDH, publicDecrypt, constants, verify } from 'node:crypto';
 import { equalBytes, trimInteger } from '../../values/bytes.js';
 import {
   coordinateLength,
   type Curve,
   type KeySpec,
   type PublicPart,
-  type RsaSize,
+  isRsaSize,
 } from '../../values/key-spec.js';
 import { publicKeyOf } from '../../values/public-key.js';
 import type { Template } from '../pkcs11/attribute.js';
 import { CKD, CKG, CKK, CKM, CKO } from '../pkcs11/constants.js';
 import type { Mechanism } from '../pkcs11/mechanism.js';
+import { PROOF, PROOF_DIGEST } from './key-objects.js';
 import type { Worker } from './sessions.js';
 import { SlotError } from './slot-error.js';
 import { ecParams, isAes, opensslCurve } from './templates.js';
@@ -63,13 +64,11 @@ const coordinate = {
   extractable: true,
 } as const satisfies Template;
 
-const RSA_SIZES: readonly number[] = [2048, 3072, 4096];
 /** RFC 5649 adds one block of eight octets. */
 const WRAP_OVERHEAD = 8;
 /** Octets around the integers of a PKCS#8 key, with room for attributes (RFC 5208 section 5). */
 const PKCS8_FRAME_MAX = 256;
 const EC_PKCS8_MAX = 512;
-const PROOF = Buffer.from('trivet key proof');
 
 // RFC 8017 appendix A.1.2: modulus and private exponent, five integers of half their length, and a public exponent.
 // Nothing else bounds them: with prime factors of many thousand bits, one signature would hold a worker for minutes.
@@ -143,10 +142,6 @@ async function examineRsa(
   return { spec: { kty: 'RSA-HSM', size, exponent }, public: part };
 }
 
-function isRsaSize(size: number): size is RsaSize {
-  return RSA_SIZES.includes(size);
-}
-
 // The point of an unwrapped private key cannot be read. A Diffie-Hellman exchange with the base point gives its x
 // coordinate; which of the two points with it is the right one, a signature tells.
 async function examineEc(
@@ -171,11 +166,7 @@ async function examineEc(
   } finally {
     destroy(secret);
   }
-  const signature = await operations.sign(
-    { type: CKM.ECDSA },
-    handle,
-    createHash('sha256').update(PROOF).digest(),
-  );
+  const signature = await operations.sign({ type: CKM.ECDSA }, handle, PROOF_DIGEST);
   for (const sign of [2, 3]) {
     const compressed = Buffer.concat([Buffer.of(sign), x]);
     const point = ECDH.convertKey(

@@ -78,11 +78,6 @@ export function policyText(policy: ReleasePolicy): string {
   return toJson(policy as unknown as Parameters<typeof toJson>[0]);
 }
 
-/** True if both ask for the same in the same words; order counts. */
-export function samePolicy(a: ReleasePolicy, b: ReleasePolicy): boolean {
-  return policyText(a) === policyText(b);
-}
-
 /**
  * What a key would have for its policy by this wish. `current` is the policy it has: of an immutable one, what the
  * wish leaves out is kept, so that sending it again is no change. Whether it may be replaced is {@link mayReplace}.
