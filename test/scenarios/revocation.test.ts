@@ -115,6 +115,8 @@ class Trickle {
   ) {
     socket.on('data', (chunk: Buffer) => (this.#heard = Buffer.concat([this.#heard, chunk])));
     socket.on('error', () => undefined);
+    // The second half must not wait until the first has been confirmed.
+    socket.setNoDelay(true);
   }
 
   /** Resolves when the instance has read the head, and half of the body is on its way. */
