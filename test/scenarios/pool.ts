@@ -293,6 +293,17 @@ export class TestPool {
     });
   }
 
+  /** A raw TLS connection to one instance, by its number. */
+  async connectTo(instance: number): Promise<TLSSocket> {
+    const pid = this.instancePids[instance] ?? -1;
+    for (let tries = 0; tries < 30; tries += 1) {
+      const socket = await this.connect();
+      if (holdsConnection(pid, socket.localPort ?? 0)) return socket;
+      socket.destroy();
+    }
+    throw new Error(`no connection came to instance ${instance}`);
+  }
+
   /** Clients whose every request goes over one connection: one for each instance, in the order of their numbers. */
   async clientOfEach(): Promise<Client[]> {
     const token = await this.token();

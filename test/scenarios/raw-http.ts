@@ -71,7 +71,7 @@ export class RawLine {
 }
 
 /** The first whole answer that is no interim one; undefined when there is none yet. */
-function answerIn(bytes: Buffer, bodiless: boolean): RawAnswer | undefined {
+export function answerIn(bytes: Buffer, bodiless: boolean): RawAnswer | undefined {
   const end = bytes.indexOf('\r\n\r\n');
   if (end < 0) return undefined;
   const [first = '', ...lines] = bytes.subarray(0, end).toString('latin1').split('\r\n');
