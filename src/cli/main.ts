@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
+import { addAudit } from './audit.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { addKey } from './key.js';
@@ -130,6 +131,7 @@ function program(): Command {
       const { showClock } = await import('./ask.js');
       await showClock(options.dataDir, options.json === true);
     });
+  addAudit(trivet);
   addKey(trivet);
   addSecurityDomain(trivet);
   return trivet;
