@@ -61,6 +61,8 @@ export interface CheckedLog {
   readonly witnessed: readonly Witnessed[];
   /** Hashes of the records that were sealed, by number. */
   readonly sealedHashes: ReadonlyMap<number, string>;
+  /** Hashes of the records from the last of those on. */
+  readonly newestHashes: ReadonlyMap<number, string>;
   /** Keys of the partition; another one after its token was made anew. */
   readonly partitionKeys: readonly Chain['partitionKey'][];
 }
@@ -158,6 +160,7 @@ class Check {
       },
       witnessed: this.#witnessed,
       sealedHashes: this.#sealedHashes,
+      newestHashes: this.#hashes,
       partitionKeys: [...this.#partitionKeys.values()],
     };
   }

@@ -81,7 +81,7 @@ export function checkPool(members: readonly MemberLog[], expected: PoolExpected)
 }
 
 function contradiction(
-  { finding, sealedHashes }: CheckedLog,
+  { finding, sealedHashes, newestHashes }: CheckedLog,
   { through, hash, time }: { through: number; hash: string; time: string },
   first: number,
 ): string | undefined {
@@ -89,6 +89,8 @@ function contradiction(
   if (through < first || sealedHashes.get(through) === hash) return undefined;
   if (through > sequence)
     return `the log ends with record ${sequence}, but record ${through} was sealed at ${time}; it was cut`;
+  if (newestHashes.get(through) === hash)
+    return `the seal of record ${through}, made at ${time}, is missing; the log was cut before it`;
   return `record ${through} is not the one that was sealed at ${time}`;
 }
 

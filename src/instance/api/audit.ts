@@ -1,5 +1,5 @@
-// The record of a request in the audit log, in the service's schema. Written by hand into one text, since every request
-// pays for it. Holds who, what, when and how it ended; never a token, a body, or the words of a refusal, which may quote
+// The record of a request in the audit log, in the service's schema. Every request pays for it, so what is
+// the same again is written once and kept. Holds who, what, when and how it ended; never a token, a body, or the words of a refusal, which may quote
 // the body.
 import { STATUS_CODES } from 'node:http';
 import type { AuditTrail } from '../hsm/audit.js';
@@ -35,60 +35,86 @@ const CLIENT_MAX = 256;
 const PATH_MAX = 512;
 /** More than the name of a key has: what is longer is no name, and might be anything. */
 const SEGMENT_MAX = 128;
-/** Targets and user agents are few, and the same ones come again and again. */
+/** Requests that are remembered: the same few come again and again. */
 const KNOWN_MAX = 4_096;
 
 const PROPERTIES = { PoolType: 'M-HSM', sku_Family: 'B', sku_Name: 'Standard_B1' };
 
 /** Gives the function that appends the record of a request. */
 export function createRecorder(audit: AuditTrail, hsm: Hsm, pool: string): Record {
-  const uris = new Remembered(shownTarget);
-  const clients = new Remembered((agent: string) => JSON.stringify(agent.slice(0, CLIENT_MAX)));
-  const identities = new WeakMap<Identity, string>();
-  const signatures = new Map<number, string>();
-  let rest: string | undefined;
+  const known = new Map<string, Known>();
+  const pooled = JSON.stringify({
+    PoolName: pool,
+    resource: pool.toUpperCase(),
+    resourceProvider: 'MICROSOFT.KEYVAULT',
+    resourceType: 'managedHSMs',
+    properties: PROPERTIES,
+  }).slice(1, -1);
+  let second = 0;
+  let secondText = '';
 
-  const restOf = (): string =>
-    (rest ??= JSON.stringify({
-      PoolName: pool,
-      TenantId: trustOf(hsm).tenantId,
-      resource: pool.toUpperCase(),
-      resourceProvider: 'MICROSOFT.KEYVAULT',
-      resourceType: 'managedHSMs',
-      properties: PROPERTIES,
-    }).slice(1, -1));
-
-  function identityOf(caller: Identity | undefined): string {
-    if (caller === undefined) return '"{}"';
-    let text = identities.get(caller);
-    if (text === undefined) {
-      text = JSON.stringify(claimText(caller));
-      identities.set(caller, text);
+  /** ISO 8601 with milliseconds; all of it but those stays the same for a while. */
+  function timeText(now: number): string {
+    const milliseconds = now % 1_000;
+    if (now - milliseconds !== second) {
+      second = now - milliseconds;
+      secondText = new Date(second).toISOString().slice(0, -4);
     }
-    return text;
+    return `${secondText}${String(milliseconds).padStart(3, '0')}Z`;
   }
 
-  function signatureOf(status: number): string {
-    let text = signatures.get(status);
-    if (text === undefined) {
-      text = (STATUS_CODES[status] ?? 'Unknown').replaceAll(/[^A-Za-z]/g, '');
-      signatures.set(status, text);
+  /** What does not differ between requests that are the same again. */
+  function constantOf(request: AuditedRequest): string {
+    const before = known.get(request.url);
+    if (before !== undefined && isAlike(before.request, request)) return before.text;
+    const { status, caller } = request;
+    const text = JSON.stringify({
+      category: 'AuditEvent',
+      operationName: request.operationName,
+      operationVersion: request.operationVersion,
+      resultType: status < 400 ? 'Success' : 'Failure',
+      resultSignature: (STATUS_CODES[status] ?? 'Unknown').replaceAll(/[^A-Za-z]/g, ''),
+      resultDescription: request.description,
+      httpStatusCode: status,
+      callerIpAddress: addressOf(request.remote),
+      identity: caller === undefined ? '{}' : claimText(caller),
+      clientInfo: (request.userAgent ?? '').slice(0, CLIENT_MAX),
+      requestUri: `${request.base}${shownTarget(request.url)}`,
+      TenantId: trustOf(hsm).tenantId,
+    }).slice(1, -1);
+    if (request.url.length <= PATH_MAX) {
+      if (known.size >= KNOWN_MAX) known.clear();
+      known.set(request.url, { request, text });
     }
     return text;
   }
 
   return (request) => {
-    const { status } = request;
     const duration = Math.round((performance.now() - request.started) * 100) / 100;
+    const { requestId } = request;
     audit.append(
-      `"time":"${new Date().toISOString()}","category":"AuditEvent","operationName":"${request.operationName}",` +
-        `"operationVersion":"${request.operationVersion}","resultType":"${status < 400 ? 'Success' : 'Failure'}",` +
-        `"resultSignature":"${signatureOf(status)}","resultDescription":"${request.description}",` +
-        `"httpStatusCode":${status},"durationMs":${duration},"callerIpAddress":"${addressOf(request.remote)}",` +
-        `"identity":${identityOf(request.caller)},"clientInfo":${clients.of(request.userAgent ?? '')},` +
-        `"correlationId":"${request.requestId}","requestUri":"${request.base}${uris.of(request.url)}",${restOf()}`,
+      `"time":"${timeText(Date.now())}","correlationId":"${requestId}","durationMs":${duration},${constantOf(request)},${pooled}`,
     );
   };
+}
+
+interface Known {
+  readonly request: AuditedRequest;
+  readonly text: string;
+}
+
+function isAlike(one: AuditedRequest, other: AuditedRequest): boolean {
+  return (
+    one.status === other.status &&
+    one.caller === other.caller &&
+    one.operationName === other.operationName &&
+    one.operationVersion === other.operationVersion &&
+    one.description === other.description &&
+    one.remote === other.remote &&
+    one.userAgent === other.userAgent &&
+    one.base === other.base &&
+    one.url === other.url
+  );
 }
 
 /** The service's own form of it: a JSON text within the JSON. */
@@ -104,7 +130,7 @@ function claimText(caller: Identity): string {
 }
 
 /**
- * Path and api-version of a request target, ready to stand inside a JSON text. Other parameters are left out: what
+ * Path and api-version of a request target. Other parameters are left out: what
  * clients put there is not for a log. So are a host and a user of the absolute form.
  */
 function shownTarget(url: string): string {
@@ -116,7 +142,7 @@ function shownTarget(url: string): string {
     .map((segment) => (segment.length > SEGMENT_MAX ? `${segment.slice(0, SEGMENT_MAX)}…` : segment))
     .join('/');
   const version = versionOf(url);
-  return JSON.stringify(version === '' ? path : `${path}?api-version=${version}`).slice(1, -1);
+  return version === '' ? path : `${path}?api-version=${version}`;
 }
 
 /** The api-version of a target; empty where there is none that could be one. */
@@ -131,26 +157,4 @@ function versionOf(url: string): string {
 
 function addressOf(remote = ''): string {
   return remote.startsWith('::ffff:') ? remote.slice(7) : remote;
-}
-
-/** A pure function of a text that remembers what it gave; never more than so much. */
-class Remembered {
-  readonly #known = new Map<string, string>();
-  #lastText = '';
-  #lastValue: string | undefined;
-
-  constructor(private readonly make: (text: string) => string) {}
-
-  of(text: string): string {
-    if (text === this.#lastText && this.#lastValue !== undefined) return this.#lastValue;
-    let value = this.#known.get(text);
-    if (value === undefined) {
-      value = this.make(text);
-      if (this.#known.size >= KNOWN_MAX) this.#known.clear();
-      if (text.length <= PATH_MAX) this.#known.set(text, value);
-    }
-    this.#lastText = text;
-    this.#lastValue = value;
-    return value;
-  }
 }

@@ -47,6 +47,8 @@ export interface AuditAnswer {
 }
 
 const LINE_FEED = 0x0a;
+/** More bytes than a line has besides its own members. */
+const PLACE_MAX = 160;
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 const { directory, fileMax } = workerData as AuditWriterData;
@@ -98,13 +100,16 @@ function write(batch: AuditBatch): void {
   if (file === undefined || size >= fileMax) begin();
   assert(file !== undefined, 'there is a file to write to');
   let { sequence, hash } = head;
-  let text = '';
-  for (const members of batch.split('\n')) {
-    const line = auditLine(++sequence, hash, members);
-    hash = auditHash(line);
-    text += `${line}\n`;
+  const all = batch.split('\n');
+  const room = Buffer.allocUnsafe(Buffer.byteLength(batch) + all.length * PLACE_MAX);
+  let end = 0;
+  for (const members of all) {
+    const start = end;
+    end += room.write(auditLine(++sequence, hash, members), end);
+    hash = auditHash(room.subarray(start, end));
+    room[end++] = LINE_FEED;
   }
-  const bytes = Buffer.from(text);
+  const bytes = room.subarray(0, end);
   try {
     for (let written = 0; written < bytes.length;) {
       written += writeSync(file, bytes, written, bytes.length - written, size + written);
