@@ -244,7 +244,7 @@ describe('audit verify', () => {
         const seen = !found.valid || found.logs.some(({ torn }) => torn.length > 0);
         expect(seen).toBe(true);
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 
@@ -293,7 +293,7 @@ describe('audit verify', () => {
           expect(check(edit).valid).toBe(false);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 });
