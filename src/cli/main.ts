@@ -59,6 +59,10 @@ function program(): Command {
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
     )
     .option(
+      '--audit-optional',
+      'go on serving while the audit log cannot be written; only for a pool that is made by this',
+    )
+    .option(
       '--attestor <issuer>',
       'attestation service whose assertions are believed when a key is released: its https URL and, after a comma, ' +
         'the file of its CA; may be given several times, and only for a pool that is made by this',

@@ -147,13 +147,16 @@ async function run(channel: Channel): Promise<void> {
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
   let founding = false;
+  let audit: Audit | undefined;
   let serving: Serving | undefined;
   // By the primary alone, and only while every member can hear of it.
   const mayPropose = () => self === FIXED_VIEW.primary && serving !== undefined && replication.inSync;
   const schedule = new Schedule(hsm, mayPropose, logger);
+  // By its own decision: a rotation by policy, a purge at the end of retention.
+  schedule.onDone = ({ kind, name }) =>
+    audit?.event(kind === 'rotate' ? 'KeyRotateIfDue' : 'KeyPurge', { key: name });
   schedule.start();
   clock.onMoved = () => void schedule.look();
-  let audit: Audit | undefined;
   let opening = false;
   const standing = () => {
     if (self === FIXED_VIEW.primary && replication.inSync && replication.decided && !founded() && !founding) {

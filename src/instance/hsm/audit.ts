@@ -14,6 +14,7 @@ import {
 import { toBase64url } from '../../values/bytes.js';
 import { AuditLog, type AuditLogOptions } from '../store/audit.js';
 import type { Hsm } from './hsm.js';
+import { poolOf } from './key-view.js';
 import { Outage } from './outage.js';
 import { partitionCertificates } from './partition-certificate.js';
 
@@ -73,10 +74,13 @@ export class Audit implements AuditTrail {
   readonly #telling = new Map<number, Promise<void>>();
   readonly #heard = new Map<number, AuditSeal>();
   #refused = 0;
+  /** The pool was founded so that it goes on without a record. */
+  readonly #optional: boolean;
 
   private constructor(log: AuditLog, options: AuditOptions) {
     this.#log = log;
     this.#options = options;
+    this.#optional = poolOf(options.hsm.state).auditOptional === true;
     this.#timer = setInterval(() => this.#look(), SEAL_MS);
     this.#timer.unref();
   }
@@ -108,7 +112,7 @@ export class Audit implements AuditTrail {
   }
 
   get stopped(): string | undefined {
-    return this.#log.stopped;
+    return this.#optional ? undefined : this.#log.stopped;
   }
 
   append(members: string): void {
@@ -138,6 +142,7 @@ export class Audit implements AuditTrail {
     try {
       await this.#log.flushed();
     } catch (error) {
+      if (this.#optional) return;
       const why = error instanceof Error ? error.message : String(error);
       throw new Outage('OutcomeUnknown', `It was carried out, but could not be recorded: ${why}.`);
     }
@@ -171,7 +176,7 @@ export class Audit implements AuditTrail {
   }
 
   #look(): void {
-    if (this.#fresh > 0 && this.stopped === undefined)
+    if (this.#fresh > 0 && this.#log.stopped === undefined)
       this.#seal().catch((error: unknown) => this.#complain(error));
     for (const member of this.#options.others) void this.#tell(member);
   }
@@ -222,9 +227,12 @@ export class Audit implements AuditTrail {
 
   #standing(): void {
     const { logger } = this.#options;
-    const { stopped } = this;
+    const { stopped } = this.#log;
     if (stopped !== undefined) {
-      logger.error({ reason: stopped }, 'requests are refused: they could not be recorded');
+      const what = this.#optional
+        ? 'records may be lost'
+        : 'requests are refused: they could not be recorded';
+      logger.error({ reason: stopped }, what);
       return;
     }
     const counts = { refused: this.#refused, lost: this.#log.takeLost() };
