@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { VerifyAttestationOptions } from './key/verify-attestation.js';
 
 /** A SHA-256 as people write it, with colons or without: lower-case hex. */
-function fingerprint(written: string): string {
+export function fingerprint(written: string): string {
   const hex = written.replaceAll(':', '').toLowerCase();
   if (!/^[0-9a-f]{64}$/.test(hex)) throw new InvalidArgumentError('a SHA-256 has 64 hex digits');
   return hex;

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
+import { addAudit } from './audit.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { addKey } from './key.js';
@@ -56,6 +57,10 @@ function program(): Command {
     .option(
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
+    )
+    .option(
+      '--audit-optional',
+      'go on serving while the audit log cannot be written; only for a pool that is made by this',
     )
     .option(
       '--attestor <issuer>',
@@ -130,6 +135,7 @@ function program(): Command {
       const { showClock } = await import('./ask.js');
       await showClock(options.dataDir, options.json === true);
     });
+  addAudit(trivet);
   addKey(trivet);
   addSecurityDomain(trivet);
   return trivet;

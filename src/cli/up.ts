@@ -15,6 +15,7 @@ export interface UpOptions {
   dataPort: number;
   pool?: string;
   movableClock?: true;
+  auditOptional?: true;
   attestor?: readonly TrustedAttestor[];
   module?: string;
   readyFile?: string;
@@ -34,6 +35,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.movableClock && { movableClock: true }),
+    ...(options.auditOptional && { auditOptional: true }),
     ...(options.attestor && { attestors: options.attestor }),
     module: findModule(options.module),
     ...(program && { program }),

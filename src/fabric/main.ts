@@ -25,7 +25,7 @@ import {
 import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
-import { Pool, createPool, hasMovableClock, listPools, poolName } from './pools/pool.js';
+import { Pool, createPool, hasMovableClock, hasOptionalAudit, listPools, poolName } from './pools/pool.js';
 
 /** Suffix of the pools' host names. */
 export const DOMAIN = 'managedhsm.localhost';
@@ -44,6 +44,8 @@ export interface FabricOptions {
   readonly pool?: string;
   /** The first pool gets a clock that can be moved; in a directory with pools each must have one. */
   readonly movableClock?: boolean;
+  /** See `Founding`. */
+  readonly auditOptional?: boolean;
   /** Attestation services that the first pool trusts; empty in a directory with pools, which keep their own. */
   readonly attestors?: readonly TrustedAttestor[];
   /** Path of the PKCS#11 module. */
@@ -182,6 +184,13 @@ export class Fabric {
             'leave the option out, or use another --data-dir',
         );
       }
+      const strict = pools.find((name) => !hasOptionalAudit(places.pools, name));
+      if (options.auditOptional && strict !== undefined) {
+        throw new EstateError(
+          `pool ${strict} in ${places.root} was created without --audit-optional, which cannot be changed; ` +
+            'leave the option out, or use another --data-dir',
+        );
+      }
       if (options.attestors && options.attestors.length > 0) {
         throw new EstateError(
           `the pools in ${places.root} exist already and keep the attestation services that they were made with; ` +
@@ -204,6 +213,7 @@ export class Fabric {
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,
       ...(options.movableClock && { movableClock: true as const }),
+      ...(options.auditOptional && { auditOptional: true as const }),
       ...(options.attestors && { attestors: options.attestors }),
     });
   }

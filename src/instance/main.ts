@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import type { FromInstance, InstanceReport, Peer, ToInstance } from '../values/messages.js';
 import { createServer, type ApiServer } from './api/server.js';
+import { Audit, isAuditQuestion } from './hsm/audit.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
@@ -146,10 +147,14 @@ async function run(channel: Channel): Promise<void> {
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
   let founding = false;
+  let audit: Audit | undefined;
   let serving: Serving | undefined;
   // By the primary alone, and only while every member can hear of it.
   const mayPropose = () => self === FIXED_VIEW.primary && serving !== undefined && replication.inSync;
   const schedule = new Schedule(hsm, mayPropose, logger);
+  // By its own decision: a rotation by policy, a purge at the end of retention.
+  schedule.onDone = ({ kind, name }) =>
+    audit?.event(kind === 'rotate' ? 'KeyRotateIfDue' : 'KeyPurge', { key: name });
   schedule.start();
   clock.onMoved = () => void schedule.look();
   let opening = false;
@@ -162,7 +167,11 @@ async function run(channel: Channel): Promise<void> {
     // its tail, and the first write finds every member.
     if (!opening && founded() && replication.decided && replication.inSync) {
       opening = true;
-      openService(start, hsm, channel)
+      openAudit(start, hsm, replication)
+        .then((opened) => {
+          audit = opened;
+          return openService(start, hsm, opened, channel);
+        })
         .then(async (opened) => {
           serving = opened;
           await tell({ kind: 'serving', report: report(opened.tls.root) });
@@ -187,8 +196,10 @@ async function run(channel: Channel): Promise<void> {
     .next('drain')
     .then(async () => {
       await serving?.server.drain();
+      await audit?.settle();
       await tell({ kind: 'drained' });
       await channel.next('leave');
+      await audit?.close();
       await store.close();
       mesh.close();
       await partition.close();
@@ -197,8 +208,12 @@ async function run(channel: Channel): Promise<void> {
     .catch((error: unknown) => void fail(error));
 
   standing();
-  await follower.run(async (_from, question) => {
+  await follower.run(async (from, question) => {
     if (isJoinQuestion(question)) return admit(question, domain, founded(), provision);
+    if (isAuditQuestion(question)) {
+      if (audit === undefined) throw new Error('not serving yet');
+      return audit.witness(from, question);
+    }
     throw new Error('not a question that this build answers');
   }, standing);
 }
@@ -208,10 +223,22 @@ interface Serving {
   readonly tls: TlsIdentity;
 }
 
-async function openService(start: Start, hsm: Hsm, channel: Channel): Promise<Serving> {
+function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Audit> {
+  return Audit.open({
+    directory: join(start.directory, 'audit'),
+    pool: start.pool,
+    hsm,
+    others: FIXED_VIEW.inSync.filter((member) => member !== hsm.instance),
+    ask: (member, question) => replication.ask(member, question),
+    logger,
+    failed: (error) => void fail(error),
+  });
+}
+
+async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channel): Promise<Serving> {
   const { pool: name, domain, dataPort, authority } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
-  const server = createServer({ hsm, pool: { name, domain, dataPort }, authority, logger, tls });
+  const server = createServer({ hsm, audit, pool: { name, domain, dataPort }, authority, logger, tls });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));
   const timer = setInterval(() => {

@@ -15,6 +15,8 @@ export interface Founding {
   readonly purgeProtection: boolean;
   /** The pool's clock may be moved forward. Decided here and never later. */
   readonly movableClock?: true;
+  /** The pool goes on serving while its audit log cannot be written. Decided here and never later. */
+  readonly auditOptional?: true;
   /** Whose assertions about environments are believed when a key is to be released; none when absent. */
   readonly attestors?: readonly TrustedAttestor[];
 }

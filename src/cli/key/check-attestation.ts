@@ -137,14 +137,18 @@ function idOf(kid: string): string {
   return ID.test(path) ? path : bad('the kid is not the URL of a version of a key');
 }
 
-interface Chain {
+export interface Chain {
   readonly pool: string;
   readonly partition: number;
   readonly ownerFingerprint: string;
   readonly partitionKey: X509Certificate['publicKey'];
 }
 
-function checkChain(pem: Buffer, now: Date): Chain {
+/**
+ * Checks the certificates of a partition and of its pool's owner.
+ * @throws AttestationError
+ */
+export function checkChain(pem: Buffer, now: Date): Chain {
   const [partition, owner, more] = readCertificates(pem.toString('latin1'));
   if (!partition || !owner || more) {
     return bad('there are not two certificates: the partition’s, then the owner’s');

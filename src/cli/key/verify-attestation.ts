@@ -4,9 +4,12 @@ import { CommandError } from '../failure.js';
 import { readBytes, show } from '../security-domain/files.js';
 import { checkAttestation, fingerprintOf, readCertificate, type Finding } from './check-attestation.js';
 
-export interface VerifyAttestationOptions {
+export interface OwnerOptions {
   ownerCertificate?: string;
   ownerFingerprint?: string;
+}
+
+export interface VerifyAttestationOptions extends OwnerOptions {
   json?: true;
 }
 
@@ -18,7 +21,8 @@ export function verifyAttestation(file: string, options: VerifyAttestationOption
   show(options, toPrint(found), inWords(found));
 }
 
-function pinOf({ ownerCertificate: file, ownerFingerprint }: VerifyAttestationOptions): string | undefined {
+/** SHA-256 of the owner's certificate that was named; undefined when none was. */
+export function pinOf({ ownerCertificate: file, ownerFingerprint }: OwnerOptions): string | undefined {
   if (file === undefined) return ownerFingerprint;
   const bytes = readBytes(file);
   const pem = PEM.exec(bytes.toString('latin1'));

@@ -86,6 +86,11 @@ export function hasMovableClock(directory: string, name: string): boolean {
   return readPool(directory, name).founding.movableClock === true;
 }
 
+/** Whether a pool was created to go on while its audit log cannot be written. */
+export function hasOptionalAudit(directory: string, name: string): boolean {
+  return readPool(directory, name).founding.auditOptional === true;
+}
+
 function readPool(directory: string, name: string): PoolFile {
   return JSON.parse(readFileSync(join(directory, name, 'pool.json'), 'utf8')) as PoolFile;
 }

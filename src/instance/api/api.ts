@@ -2,14 +2,23 @@
 // comes before everything else: without a believed token nothing of a request is looked at.
 import type { Request, Response } from 'express';
 import type { Logger } from 'pino';
+import type { AuditTrail } from '../hsm/audit.js';
 import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
+import { createRecorder } from './audit.js';
 import type { Answer, Call } from './call.js';
 import { createCohort } from './cohort.js';
 import { ApiError, problem, problemOf } from './errors.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
 import { audienceOf, createIdentify, Unauthenticated, type Identity } from './identity.js';
 import { describeApi, isDescription } from './openapi.js';
+import {
+  API_DESCRIPTION,
+  AUTHENTICATION,
+  operationOf,
+  UNKNOWN_OPERATION,
+  type Operation,
+} from './operations.js';
 import { readJson } from './read-json.js';
 import { reply } from './responder.js';
 import { findRoute } from './router.js';
@@ -17,11 +26,15 @@ import type { Route } from './routes.js';
 
 export interface ApiOptions {
   readonly hsm: Hsm;
+  readonly audit: AuditTrail;
   readonly pool: PoolAddress;
   /** `https://host:port/{tenantId}`, named in the challenge. */
   readonly authority: string;
   readonly logger: Logger;
 }
+
+/** For the log only: the client left before its request was whole, and no status was sent. */
+const CLIENT_LEFT = 499;
 
 /** Answers one request; never throws and never rejects. */
 export type Handle = (request: Request, response: Response) => void;
@@ -33,6 +46,10 @@ interface Exchange {
   readonly requestId: string;
   readonly started: number;
   readonly names: Names;
+  // What the log says of it besides: known as the request is looked at.
+  caller: Identity | undefined;
+  operation: Operation;
+  apiVersion: string;
 }
 
 /** All of a request is there; what is left is the verb and the answer. */
@@ -44,10 +61,11 @@ interface Asked {
 }
 
 /** The handler of all requests of one instance. */
-export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle {
+export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): Handle {
   const namesOf = createNames(pool, authority);
   const identify = createIdentify(hsm, audienceOf(pool.domain));
   const description = describeApi();
+  const record = createRecorder(audit, hsm, pool.name);
   // First all the verbs, then all the answers.
   const ask = createCohort<Asked>((all) => {
     const answers = all.map(carryOut);
@@ -56,13 +74,20 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names } = exchange;
+    exchange.caller = caller;
+    exchange.operation = UNKNOWN_OPERATION;
+    // What cannot be recorded is not done.
+    if (audit.stopped !== undefined) throw new ApiError('AuditStopped', audit.stopped);
     if (isDescription(request.url)) {
       // For whoever is believed, without a role: it says nothing of this pool.
       if (exchange.method !== 'GET') throw new ApiError('NoSuchMethod', 'The description can only be read');
+      exchange.operation = API_DESCRIPTION;
       finish(exchange, 200, description);
       return;
     }
     const { route, name, version, item, query } = findRoute(exchange.method, request.url);
+    exchange.operation = operationOf(route);
+    exchange.apiVersion = query.apiVersion ?? '';
     const { owns } = namesOf;
     const call: Call = { hsm, caller, base: names.base, owns, name, version, item, query };
     if (route.body === undefined) {
@@ -75,6 +100,7 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
         route.long?.max,
         (body) => ask({ exchange, route, call, body }),
         (reason) => fail(exchange, reason),
+        () => write(exchange, CLIENT_LEFT, 'ClientLeft'),
       );
     const admitted = route.long?.admit(call);
     if (admitted === undefined) read();
@@ -106,29 +132,66 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
   }
 
   function finish(exchange: Exchange, status: number, body: string): void {
-    const { response, method, requestId, started } = exchange;
-    reply(response, {
-      status,
-      body,
-      requestId,
-      started,
-      method,
-      remote: exchange.request.socket.remoteAddress,
-    });
+    if (exchange.operation.changes) {
+      finishDurably(exchange, status, body).catch((error: unknown) => tell(exchange, error));
+      return;
+    }
+    send(exchange, status, body);
+    write(exchange, status, '');
+  }
+
+  // A change is answered when its record is on the disk: nobody hears of a change that the log does not know.
+  async function finishDurably(exchange: Exchange, status: number, body: string): Promise<void> {
+    write(exchange, status, '');
+    await audit.durable();
+    send(exchange, status, body);
+  }
+
+  function send(exchange: Exchange, status: number, body: string): void {
+    const { request, response, method, requestId, started } = exchange;
+    const { remoteAddress: remote } = request.socket;
+    reply(response, { status, body, requestId, started, method, remote });
   }
 
   function fail(exchange: Exchange, error: unknown): void {
+    const { status, description: why } = tell(exchange, error);
+    if (why === 'AuditStopped') audit.refused();
+    else if (why !== '') write(exchange, status, why);
+  }
+
+  /** Answers with what went wrong; the description is for the log, empty for what is not recorded. */
+  function tell(exchange: Exchange, error: unknown): { status: number; description: string } {
     const { response, method, requestId, started, names } = exchange;
     if (error instanceof Unauthenticated) {
       const body = unauthenticatedBody(exchange, error);
       const more = ['WWW-Authenticate', challenge(names, error)];
       reply(response, { status: 401, body, requestId, started, method, more });
-      return;
+      // To ask without a token is how clients learn where to get one.
+      return { status: 401, description: error.problem ?? '' };
     }
     const { code, status, body, retryAfter } = problemOf(error, requestId, names.base);
-    if (status >= 500) logger.error({ err: error, requestId, code }, 'request failed');
+    if (status >= 500 && code !== 'AuditStopped')
+      logger.error({ err: error, requestId, code }, 'request failed');
     const more = retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)];
     reply(response, { status, body, requestId, started, method, more });
+    return { status, description: code };
+  }
+
+  function write(exchange: Exchange, status: number, why: string): void {
+    const { request, operation, apiVersion, caller, started, requestId, names } = exchange;
+    record({
+      operationName: operation.name,
+      operationVersion: apiVersion,
+      status,
+      description: why,
+      started,
+      remote: request.socket.remoteAddress,
+      caller,
+      userAgent: request.headers['user-agent'],
+      requestId,
+      url: request.url,
+      base: names.base,
+    });
   }
 
   return (request, response) => {
@@ -139,6 +202,9 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
       requestId: newRequestId(),
       started: performance.now(),
       names: namesOf(request.headers.host),
+      caller: undefined,
+      operation: AUTHENTICATION,
+      apiVersion: '',
     };
     try {
       const caller = identify(request.headers.authorization);

@@ -16,6 +16,7 @@ export type ApiCode =
   | 'BodyTooSlow'
   | 'HeadersTooLarge'
   | 'MalformedRequest'
+  | 'AuditStopped'
   | 'Unexpected';
 
 export type Code = FailureCode | ApiCode;
@@ -173,6 +174,7 @@ const rows: Readonly<Record<Code, Row>> = {
   TooMuchUndecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   Undecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   NotServing: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
+  AuditStopped: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 5 },
   // Without Retry-After: with it, 503 says that nothing happened, and clients ask again by themselves.
   OutcomeUnknown: {
     status: 503,

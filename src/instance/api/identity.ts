@@ -14,6 +14,20 @@ export interface Identity {
   readonly groups: readonly string[];
 }
 
+/** What else a token says of its bearer: for the audit log, and for nothing that is decided. */
+export interface Claims {
+  readonly appId?: string;
+  readonly upn?: string;
+}
+
+// Beside the identity, which goes into mutations as it is.
+const claims = new WeakMap<Identity, Claims>();
+
+/** What the token of a caller said besides. */
+export function claimsOf(caller: Identity): Claims {
+  return claims.get(caller) ?? {};
+}
+
 /** The request carries no token, or none that is believed. */
 export class Unauthenticated extends Error {
   override readonly name = 'Unauthenticated';
@@ -44,6 +58,13 @@ const guid = z
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i)
   .transform((text) => text.toLowerCase());
 
+const SHOWN_MAX = 128;
+const shown = z
+  .string()
+  .transform((text) => text.slice(0, SHOWN_MAX))
+  .optional()
+  .catch(undefined);
+
 const claimsShape = z.object({
   iss: z.string(),
   aud: z.string(),
@@ -52,6 +73,10 @@ const claimsShape = z.object({
   exp: z.number(),
   nbf: z.number().optional(),
   groups: z.array(guid).optional(),
+  appid: shown,
+  azp: shown,
+  upn: shown,
+  preferred_username: shown,
 });
 
 interface Known {
@@ -122,6 +147,13 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
       throw new Unauthenticated(`The token names more than ${GROUPS_MAX} groups`);
     }
     const identity = { objectId: oid, groups: [...new Set(groups)] };
+    const { appid, azp, upn, preferred_username: userName } = parsed.data;
+    const appId = appid ?? azp;
+    const name = upn ?? userName;
+    claims.set(identity, {
+      ...(appId !== undefined && { appId }),
+      ...(name !== undefined && { upn: name }),
+    });
     // The keys may have changed while the signature was checked; then the token is checked again next time.
     if (currentTrust() === judgedBy) {
       known.set(id, { identity, from: now, until: Math.min(exp, now + CACHE_SECONDS) });

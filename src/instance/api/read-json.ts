@@ -9,7 +9,7 @@ const BYTE_ORDER_MARK = 0xfeff;
 const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]*)/i;
 
 /**
- * Calls one of the two once the body is there, possibly in this turn, and neither if the client leaves before that.
+ * Calls one of the first two once the body is there, possibly in this turn, and the third if the client leaves before.
  * A request without a body gives undefined, an empty one an empty object.
  *
  * @param most bytes that the body may have, if not the usual limit.
@@ -19,6 +19,7 @@ export function readJson(
   most: number | undefined,
   done: (body: unknown) => void,
   refused: (reason: ApiError) => void,
+  left: () => void,
 ): void {
   const { headers } = request;
   const bodyMax = most ?? BODY_MAX;
@@ -42,15 +43,19 @@ export function readJson(
     size += chunk.length;
     if (size <= bodyMax) return;
     // What is still to come is read and dropped, so that the client hears the answer.
-    request.off('data', take).off('end', end).resume();
+    request.off('data', take).off('end', end).off('error', gone).resume();
     refused(tooLarge(bodyMax));
+  };
+  // Also said of a client that leaves while its whole request is being served: that one was heard.
+  const gone = () => {
+    if (!request.complete) left();
   };
   const end = () => {
     const body = parse(read.length > 1 ? Buffer.concat(read) : read[0]);
     if (body instanceof ApiError) refused(body);
     else done(body);
   };
-  request.on('data', take).on('end', end);
+  request.on('data', take).on('end', end).on('error', gone);
 }
 
 function isPlainUtf8(headers: IncomingHttpHeaders): boolean {

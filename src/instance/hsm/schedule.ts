@@ -23,6 +23,8 @@ export class Schedule {
   /** Looks to wait, by id of what failed. */
   readonly #failed = new Map<string, number>();
   #busy = false;
+  /** Told what was done. */
+  onDone: ((due: Due) => void) | undefined;
 
   /** @param mayPropose whether this member is the primary of a pool that is in sync. */
   constructor(hsm: Hsm, mayPropose: () => boolean, logger: Logger) {
@@ -78,6 +80,7 @@ export class Schedule {
       if (due.kind === 'rotate') await rotateByPolicy(this.#hsm, due.name);
       else await this.#purge(due.name);
       this.#failed.delete(id);
+      this.onDone?.(due);
       this.#logger.info({ key: due.name, kind: due.kind }, 'done as it was due');
     } catch (error) {
       // Somebody else was faster: what is due now is another matter.

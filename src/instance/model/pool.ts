@@ -21,6 +21,8 @@ export interface Pool {
   readonly settings: Readonly<Record<SettingName, boolean>>;
   /** The clock may be moved forward; only a pool that was founded so has this. */
   readonly movableClock?: true;
+  /** Requests are served also while they cannot be recorded; only a pool that was founded so has this. */
+  readonly auditOptional?: true;
 }
 
 /** The settings that the service has (section 14 of its reference). */
@@ -73,6 +75,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     // The HSM does not trust the control plane with its keys unless an Administrator says so.
     settings: { AllowKeyManagementOperationsThroughARM: false },
     ...(founding.movableClock && { movableClock: true as const }),
+    ...(founding.auditOptional && { auditOptional: true as const }),
   };
   const changes = [
     put('pool', POOL, pool),

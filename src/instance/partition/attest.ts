@@ -133,7 +133,16 @@ function named({ id }: SealedKey, attested: Attested): Attested {
   return { ...attested, label: ATTESTED_LABEL, id: `/keys/${id}` };
 }
 
-async function signed(slot: Slot, { operations }: Worker, attested: Attested): Promise<Buffer> {
+async function signed(slot: Slot, worker: Worker, attested: Attested): Promise<Buffer> {
   const statement = toBeSigned(attested);
-  return Buffer.concat([statement, await operations.sign(SIGN, slot.partitionKey, statement)]);
+  return Buffer.concat([statement, await signAsPartition(slot, worker, statement)]);
+}
+
+/** The signature of the slot's own key over bytes that it hashes itself. */
+export function signAsPartition(
+  { partitionKey }: Slot,
+  { operations }: Worker,
+  statement: Uint8Array,
+): Promise<Buffer> {
+  return operations.sign(SIGN, partitionKey, statement);
 }

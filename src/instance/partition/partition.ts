@@ -10,13 +10,14 @@ import {
   type SealedKey,
   type SignatureAlgorithm,
 } from '../../values/key-spec.js';
+import { assert } from '../../values/assert.js';
 import { publicKeyOf } from '../../values/public-key.js';
 import { CKM, CKR } from '../pkcs11/constants.js';
 import { Pkcs11Error } from '../pkcs11/error.js';
 import type { Mechanism } from '../pkcs11/mechanism.js';
 import { PublicKey } from '../pkcs11/public-key.js';
 import type { Session } from '../pkcs11/session.js';
-import { attestOpen, readPartitionKey, type Attestations } from './attest.js';
+import { attestOpen, readPartitionKey, signAsPartition, type Attestations } from './attest.js';
 import type { OpenKey } from './key-cache.js';
 import { examine, wipeMaterial } from './key-material.js';
 import { unwrapped, wrapPadded } from './key-wrap.js';
@@ -453,6 +454,15 @@ export class Partition {
   /** The public half of this slot's own key: RSA of 2048 bits, another in every slot. */
   attestationKey(): Promise<PublicPart> {
     return this.#work(readPartitionKey);
+  }
+
+  /**
+   * A statement of this instance, signed by {@link attestationKey}: RSASSA-PKCS1-v1_5 with SHA-256. It says what it is in
+   * its first words; a zero octet would begin a statement on a key, and those the slot makes itself.
+   */
+  signStatement(statement: Uint8Array): Promise<Buffer> {
+    assert((statement[0] ?? 0) !== 0, 'a statement that cannot be taken for one on a key');
+    return this.#work((slot, worker) => signAsPartition(slot, worker, statement));
   }
 
   #publicKeyOf({ id, public: part }: SealedKey): PublicKey {

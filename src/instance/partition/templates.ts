@@ -86,8 +86,8 @@ export const storeKey = {
 } as const satisfies Template;
 
 /**
- * The partition's own key: it never leaves its slot, so no two partitions have the same. It signs attestations and
- * nothing else; with CKM_RSA_PKCS a caller could have it sign a digest that the slot has not made.
+ * The partition's own key: it never leaves its slot, so no two partitions have the same. It signs attestations
+ * and seals of the audit log and nothing else; with CKM_RSA_PKCS a caller could have it sign a digest that the slot has not made.
  */
 export const partitionPrivate = {
   label: PARTITION_KEY_LABEL,

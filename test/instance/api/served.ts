@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import pino from 'pino';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
+import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
 import { issueCertificate, toPem } from '../../../src/values/certificate.js';
 import { FakeHsm, OPERATOR, TENANT } from '../hsm/fake-hsm.js';
 
@@ -46,6 +47,32 @@ export interface Ask {
   readonly host?: string;
 }
 
+/** An audit log in memory. */
+export class MemoryAudit implements AuditTrail {
+  readonly lines: string[] = [];
+  stopped: string | undefined;
+  refusals = 0;
+  /** What a change waits for before it is answered. */
+  disk: Promise<void> = Promise.resolve();
+
+  append(members: string): void {
+    this.lines.push(members);
+  }
+
+  refused(): void {
+    this.refusals += 1;
+  }
+
+  durable(): Promise<void> {
+    return this.disk;
+  }
+
+  /** The records, as whoever reads the log sees them. */
+  get records(): Record<string, unknown>[] {
+    return this.lines.map((line) => JSON.parse(`{${line}}`) as Record<string, unknown>);
+  }
+}
+
 export class Served {
   private constructor(
     readonly hsm: FakeHsm,
@@ -54,6 +81,7 @@ export class Served {
     readonly token: string,
     /** What was logged, a line each. */
     readonly log: string[],
+    readonly audit: MemoryAudit,
     private readonly agent: Agent,
   ) {}
 
@@ -61,8 +89,10 @@ export class Served {
     const jwk = { ...(await exportJWK(issuerKeys.publicKey)), kid: 'one', alg: 'ES256' };
     const hsm = new FakeHsm([{ issuer: ISSUER, keys: [jwk] }]);
     const log: string[] = [];
+    const audit = new MemoryAudit();
     const server = createServer({
       hsm,
+      audit,
       pool: { name: 'dev', domain: DOMAIN, dataPort: DATA_PORT },
       authority: AUTHORITY,
       logger: pino({}, { write: (line: string) => void log.push(line) }),
@@ -72,7 +102,7 @@ export class Served {
     await new Promise<void>((resolve) => server.https.listen(0, '127.0.0.1', resolve));
     const { port } = server.https.address() as AddressInfo;
     const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
-    return new Served(hsm, server, port, await tokenFor(hsm), log, agent);
+    return new Served(hsm, server, port, await tokenFor(hsm), log, audit, agent);
   }
 
   async stop(): Promise<void> {

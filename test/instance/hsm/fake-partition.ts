@@ -212,6 +212,10 @@ export class FakePartition {
     return Promise.resolve({ kty: 'RSA', n: bytes(n), e: bytes(e) });
   }
 
+  signStatement(statement: Uint8Array): Promise<Buffer> {
+    return Promise.resolve(crypto.sign('sha256', statement, this.#own.privateKey));
+  }
+
   /** Says the name and that the key is sensitive, and no more. */
   attest({ id, public: part }: SealedKey): Promise<Attestations> {
     this.#key(id);
