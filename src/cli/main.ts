@@ -57,6 +57,7 @@ function program(): Command {
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
     )
+    .option('--no-activate', 'leave a new pool waiting for its security domain to be downloaded or uploaded')
     .option(
       '--attestor <issuer>',
       'attestation service whose assertions are believed when a key is released: its https URL and, after a comma, ' +

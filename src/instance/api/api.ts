@@ -89,21 +89,20 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
 
   function give({ exchange, route }: Asked, answer: Answer | undefined): void {
     if (answer instanceof Promise) {
-      answer
-        .then((text) => finish(exchange, route.status, text))
-        .catch((error: unknown) => fail(exchange, error));
+      answer.then((text) => finish(exchange, route, text)).catch((error: unknown) => fail(exchange, error));
     } else if (answer !== undefined) {
       try {
-        finish(exchange, route.status, answer);
+        finish(exchange, route, answer);
       } catch (error) {
         fail(exchange, error);
       }
     }
   }
 
-  function finish(exchange: Exchange, status: number, body: string): void {
+  function finish(exchange: Exchange, { status, headers }: Route, body: string): void {
     const { response, method, requestId, started } = exchange;
     reply(response, {
+      ...(headers && { more: headers(exchange.names.base) }),
       status,
       body,
       requestId,

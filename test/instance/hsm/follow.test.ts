@@ -7,7 +7,7 @@ import { Follower } from '../../../src/instance/hsm/follow.js';
 import type { Committed } from '../../../src/instance/hsm/hsm.js';
 import { hashOfChanges } from '../../../src/instance/hsm/tail.js';
 import { judge } from '../../../src/instance/model/judge.js';
-import type { Mutation } from '../../../src/instance/model/mutation.js';
+import type { DomainRestored, Mutation } from '../../../src/instance/model/mutation.js';
 import { Refusal } from '../../../src/instance/model/refusal.js';
 import { emptyState, Overlay, tableNames, type Tables } from '../../../src/instance/model/state.js';
 import type { Partition } from '../../../src/instance/partition/partition.js';
@@ -20,7 +20,7 @@ import { Store } from '../../../src/instance/store/store.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import type { SealedKey } from '../../../src/values/key-spec.js';
-import { created, founded, NOW, plain } from '../model/fixtures.js';
+import { activated, created, founded, NOW, plain } from '../model/fixtures.js';
 
 const directories: string[] = [];
 const members: Member[] = [];
@@ -141,6 +141,31 @@ class Slot {
   forget(id: string): void {
     this.forgotten.push(id);
   }
+
+  /** What was done to the tokens, in order. */
+  readonly tokens: string[] = [];
+  /** What becomes of staging. */
+  staging: Promise<void> | undefined;
+
+  async stage({ securityDomain }: DomainRestored): Promise<void> {
+    this.tokens.push(`stage ${securityDomain}`);
+    await this.staging;
+  }
+
+  open(securityDomain: string): Promise<void> {
+    this.tokens.push(`open ${securityDomain}`);
+    return Promise.resolve();
+  }
+
+  keepOnly(securityDomains: readonly string[]): Promise<void> {
+    this.tokens.push(`keep ${securityDomains.join(' ')}`);
+    return Promise.resolve();
+  }
+
+  discard(securityDomain: string): Promise<void> {
+    this.tokens.push(`discard ${securityDomain}`);
+    return Promise.resolve();
+  }
 }
 
 interface Member {
@@ -167,7 +192,12 @@ async function startMember(self: number, path = makePath(), slot = new Slot()): 
   const replication = new Replication(wire.asMesh);
   const partition = slot as unknown as Partition;
   try {
-    const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
+    const follower = await Follower.start(self, FIXED_VIEW, {
+      store,
+      partition,
+      replication,
+      domains: slot,
+    });
     const member: Member = { self, path, wire, slot, store, replication, follower, failure: undefined };
     members.push(member);
     const answer = (from: number, question: unknown) =>
@@ -188,13 +218,14 @@ function linkAll(all: readonly Member[]): void {
 
 type Three = readonly [Member, Member, Member];
 
-/** Three members in sync, with a founded pool. */
+/** Three members in sync, with an active pool. */
 async function pool(): Promise<Three> {
   const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
   linkAll(all);
   await until(() => all.every(({ replication }) => replication.inSync));
   await all[0].follower.submit(founded());
-  await until(() => all.every(({ store }) => store.applied === 1));
+  await all[0].follower.submit(activated());
+  await until(() => all.every(({ store }) => store.applied === 2));
   return all;
 }
 
@@ -221,7 +252,7 @@ describe('follow: mutations', () => {
         return member.follower.submit(created(`key${place}`, 'v1'));
       }),
     );
-    await until(() => all.every(({ store }) => store.applied === 31));
+    await until(() => all.every(({ store }) => store.applied === 32));
     expect(new Set(committed.map(({ index }) => index)).size).toBe(30);
     committed.forEach(({ changes }, place) =>
       expect(changes[0]).toMatchObject({ table: 'keys', id: `key${place}` }),
@@ -269,7 +300,7 @@ describe('follow: mutations', () => {
     await expect(all[1].follower.submit(created('k', 'v1'))).rejects.toMatchObject(
       refusedWith('BlobUnreadable'),
     );
-    expect(all.map(({ store, failure }) => [store.applied, failure])).toEqual(Array(3).fill([1, undefined]));
+    expect(all.map(({ store, failure }) => [store.applied, failure])).toEqual(Array(3).fill([2, undefined]));
     await all[1].follower.submit(created('k', 'v2'));
   });
 
@@ -341,7 +372,7 @@ describe('follow: mutations', () => {
     await all[1].follower.submit(mutation);
     for (const { follower } of all)
       await expect(follower.submit(mutation)).rejects.toMatchObject(refusedWith('AlreadySubmitted'));
-    expect(all[0].store.applied).toBe(2);
+    expect(all[0].store.applied).toBe(3);
   });
 
   test('with a member missing nothing is changed, and it is said why', async () => {
@@ -359,7 +390,7 @@ describe('follow: mutations', () => {
     });
     all[0].wire.link(all[2].wire);
     await until(() => all[0].replication.inSync);
-    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(2);
+    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(3);
   });
 
   test('a key that is purged is closed in every slot', async () => {
@@ -424,7 +455,6 @@ describe('follow: reads', () => {
 // A primary played by hand: it sends what no sound one would.
 describe('follow: a backup and its primary', () => {
   const state = new Overlay(emptyState);
-  const log: Entry[] = [];
 
   function entryOf(mutation: Mutation, after: Head, wish: { changesHash?: Buffer } = {}): Entry {
     const changes = judge(state, mutation, after.index + 1);
@@ -437,11 +467,15 @@ describe('follow: a backup and its primary', () => {
     });
   }
 
-  const first = entryOf(founded(), EMPTY_HEAD);
-  const foundedChanges = judge(state, decode(first.mutation) as Mutation, 1);
-  if (foundedChanges instanceof Refusal) throw new Error('refused');
-  state.apply(foundedChanges);
-  log.push(first);
+  function applied(entry: Entry): Entry {
+    const changes = judge(state, decode(entry.mutation) as Mutation, entry.index);
+    if (changes instanceof Refusal) throw new Error('refused');
+    state.apply(changes);
+    return entry;
+  }
+
+  const founding = applied(entryOf(founded(), EMPTY_HEAD));
+  const first = applied(entryOf(activated(), founding));
 
   function say(member: Member, message: Message): void {
     member.wire.emit('message', 0, { type: 'replica', message: decode(encode(message)) });
@@ -452,16 +486,16 @@ describe('follow: a backup and its primary', () => {
     return packets.map(({ message }) => message).filter((message) => message.type === type);
   }
 
-  /** A backup that holds the founding as committed. */
+  /** A backup that holds the activation as committed. */
   async function backup(): Promise<Member> {
     const member = await startMember(1);
     member.wire.linkByHand(0);
-    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [first] });
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [founding, first] });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 1),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
     );
-    say(member, { type: 'committed', epoch: 1, index: 1 });
-    await until(() => member.store.applied === 1);
+    say(member, { type: 'committed', epoch: 1, index: 2 });
+    await until(() => member.store.applied === 2);
     return member;
   }
 
@@ -483,14 +517,14 @@ describe('follow: a backup and its primary', () => {
     // What takes the place is judged without it.
     const other = entryOf(created('other', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry: other });
-    say(member, { type: 'committed', epoch: 1, index: 1 });
+    say(member, { type: 'committed', epoch: 1, index: 2 });
     // By its hash: the entry that was cut stood at the same index.
     await until(() =>
       told(member, 'prepared').some(
         (message) => 'head' in message && Buffer.compare(message.head.hash, other.hash) === 0,
       ),
     );
-    say(member, { type: 'committed', epoch: 1, index: 2 });
+    say(member, { type: 'committed', epoch: 1, index: 3 });
     await until(() => member.follower.state.get('keys', 'other') !== undefined);
   });
 
@@ -499,7 +533,7 @@ describe('follow: a backup and its primary', () => {
     const entry = entryOf(created('k', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     // Opened a second time, the store shows what would be there after a kill.
     const copy = await Store.open<Tables>(member.path, Buffer.alloc(32, 3), tableNames);
@@ -529,10 +563,10 @@ describe('follow: a backup and its primary', () => {
     const before = told(member, 'prepared').length;
     say(member, { type: 'prepare', epoch: 1, entry: entry() });
     await until(() => member.failure !== undefined);
-    expect(member.failure?.message).toBe('entry 2 changes something else here than at the primary');
+    expect(member.failure?.message).toBe('entry 3 changes something else here than at the primary');
     await idle();
     expect(told(member, 'prepared')).toHaveLength(before);
-    expect(member.store.applied).toBe(1);
+    expect(member.store.applied).toBe(2);
   });
 
   test('a primary that lacks what is committed here stops the member', async () => {
@@ -572,7 +606,7 @@ describe('follow: a backup and its primary', () => {
     const entry = entryOf(created('k', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     await member.store.close();
     members.splice(members.indexOf(member), 1);
@@ -590,7 +624,7 @@ describe('follow: a backup and its primary', () => {
     const member = await backup();
     say(member, { type: 'prepare', epoch: 1, entry: entryOf(created('k', 'v1'), first) });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     await member.store.close();
     members.splice(members.indexOf(member), 1);

@@ -16,6 +16,9 @@ import type { Founding } from '../../../src/values/messages.js';
 export const ADMIN = 'aaaaaaaa-0000-4000-8000-000000000000';
 export const NOW = 1_800_000_000;
 
+/** The domain that a pool is founded with. */
+export const DOMAIN = 'dddddddd-0000-4000-8000-000000000000';
+
 const ecSpec: KeySpec = { kty: 'EC-HSM', curve: 'P-256' };
 let count = 0;
 
@@ -39,9 +42,15 @@ export function founded(wish: Partial<Founding> = {}): Mutation {
       purgeProtection: false,
       ...wish,
     },
+    securityDomain: DOMAIN,
     internal: internalKeys(),
     assignmentIds: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'],
   };
+}
+
+/** The security domain was downloaded. */
+export function activated(): Mutation {
+  return { kind: 'PoolActivated', id: nextId(), time: NOW };
 }
 
 /** Keys of a pool's own that are none: the model looks at neither blob nor certificate. */
@@ -101,10 +110,11 @@ export class Log {
   }
 }
 
-/** A log whose pool is founded. */
+/** A log whose pool is founded and active. */
 export function foundedLog(wish: Partial<Founding> = {}): Log {
   const log = new Log();
   log.take(founded(wish));
+  log.take(activated());
   return log;
 }
 
