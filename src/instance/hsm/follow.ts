@@ -7,7 +7,7 @@ import type { Entry, Head } from '../../values/entry.js';
 import type { Seconds } from '../../values/moments.js';
 import { judge, type Tag } from '../model/judge.js';
 import { sealedIn, type DomainRestored, type Mutation } from '../model/mutation.js';
-import { internalId, POOL, TRANSFER } from '../model/pool.js';
+import { POOL, TRANSFER } from '../model/pool.js';
 import { Refusal, RefusedError, type RefusalCode } from '../model/refusal.js';
 import type { State, Tables } from '../model/state.js';
 import type { Partition } from '../partition/partition.js';
@@ -123,6 +123,8 @@ export class Follower {
         },
         mutation.kind === 'DomainRestored' ? RESTORED_MS : OUTCOME_MS,
       );
+      // It keeps no process that is done with everything else.
+      timer.unref();
       this.#submissions.set(mutation.id, { resolve, reject, timer });
       this.#replication.submit(mutation.id, encode(mutation));
     });
@@ -272,10 +274,11 @@ export class Follower {
 
   #commit(index: number): void {
     for (const { entry, mutation, changes } of this.#tail.takeThrough(index)) {
+      const transfer = this.#store.state.get('internal', TRANSFER);
       this.#store.commit(entry.index, changes);
       for (const { table, id, value } of changes) {
         if (table === 'versions' && value === null) this.#partition.forget(id);
-        if (table === 'internal' && value === null) this.#partition.forget(internalId(TRANSFER));
+        if (table === 'internal' && value === null && transfer) this.#partition.forget(transfer.sealed.id);
       }
       const answer = () =>
         this.#settle(mutation.id, ({ resolve }) =>

@@ -76,7 +76,8 @@ export function refuseActive({ activation }: Pool): void {
 }
 
 async function makeTransferKey(hsm: Hsm, pool: string): Promise<InternalKey> {
-  const made = await hsm.partition.generate(internalId(TRANSFER), {
+  // An id of its own: of two that are made at once one is refused, and a slot knows open keys by their ids.
+  const made = await hsm.partition.generate(`${internalId(TRANSFER)}/${newUuid()}`, {
     kty: 'RSA-HSM',
     size: BITS,
     exponent: 65_537,

@@ -20,7 +20,16 @@ import { Store } from '../../../src/instance/store/store.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import type { SealedKey } from '../../../src/values/key-spec.js';
-import { activated, created, founded, NOW, plain } from '../model/fixtures.js';
+import {
+  activated,
+  created,
+  DOMAIN,
+  founded,
+  NOW,
+  plain,
+  restored,
+  transferKeyMade,
+} from '../model/fixtures.js';
 
 const directories: string[] = [];
 const members: Member[] = [];
@@ -631,5 +640,143 @@ describe('follow: a backup and its primary', () => {
     const slot = new Slot();
     slot.wishes.set('k/v1', Promise.reject(new Error('my slot is broken')));
     await expect(startMember(1, member.path, slot)).rejects.toThrow('my slot is broken');
+  });
+});
+
+describe('follow: a restored security domain', () => {
+  const OTHER = 'eeeeeeee-0000-4000-8000-000000000000';
+  const STAGED = `stage ${OTHER}`;
+
+  /** Three members of a pool that waits and has given out its transfer key. */
+  async function waiting(): Promise<Three> {
+    const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
+    linkAll(all);
+    await until(() => all.every(({ replication }) => replication.inSync));
+    await all[0].follower.submit(founded());
+    await all[0].follower.submit(transferKeyMade());
+    await until(() => all.every(({ store }) => store.applied === 2));
+    return all;
+  }
+
+  /** Ends a member as a kill does, and starts it again on its file. */
+  async function again({ self, path, store }: Member): Promise<Member> {
+    const place = members.findIndex((member) => member.store === store);
+    members.splice(place, 1);
+    await store.close();
+    return startMember(self, path);
+  }
+
+  test('every member makes its token before it says prepared, and serves from it in the turn of the commit', async () => {
+    const all = await waiting();
+    let staged: () => void = () => undefined;
+    all[2].slot.staging = new Promise((resolve) => (staged = resolve));
+    const seen = watch(all[1].follower.submit(restored(OTHER)));
+    await until(() => all.every(({ slot }) => slot.tokens.includes(STAGED)));
+    await idle();
+    expect(seen.state).toBe('waiting');
+    for (const { slot, store } of all) expect([slot.tokens, store.applied]).toEqual([[STAGED], 2]);
+    staged();
+    await until(() => all.every(({ slot }) => slot.tokens.length === 3));
+    expect(seen.state).toBe('resolved');
+    for (const { slot, follower } of all) {
+      expect(slot.tokens).toEqual([STAGED, `open ${OTHER}`, `keep ${OTHER}`]);
+      expect(follower.state.get('pool', 'pool')).toMatchObject({
+        activation: 'Active',
+        securityDomain: OTHER,
+      });
+      expect(slot.forgotten).toEqual(['internal/transfer/1']);
+    }
+  });
+
+  test('a domain that the primary cannot take over is refused, and nobody else hears of it', async () => {
+    const all = await waiting();
+    all[0].slot.staging = Promise.reject(new Error('the token cannot be provisioned'));
+    all[0].slot.staging.catch(() => undefined);
+    await expect(all[1].follower.submit(restored(OTHER))).rejects.toMatchObject(
+      refusedWith('DomainUnusable'),
+    );
+    expect([all[1].slot.tokens, all[2].slot.tokens]).toEqual([[], []]);
+    expect(all.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
+  });
+
+  test('a backup that cannot take it over stops, since the others could', async () => {
+    const all = await waiting();
+    all[2].slot.staging = Promise.reject(new Error('the token cannot be provisioned'));
+    all[2].slot.staging.catch(() => undefined);
+    all[0].follower.submit(restored(OTHER)).catch(() => undefined);
+    await until(() => all[2].failure !== undefined);
+    expect(all[2].failure?.message).toBe('the token cannot be provisioned');
+    expect(all.every(({ store }) => store.applied === 2)).toBe(true);
+  });
+
+  test('of two the first that is decided stands, and the token of the other is thrown away', async () => {
+    const all = await waiting();
+    const second = 'ffffffff-0000-4000-8000-000000000000';
+    const outcomes = await Promise.allSettled([
+      all[1].follower.submit(restored(OTHER)),
+      all[2].follower.submit(restored(second)),
+    ]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const lost = outcomes[0].status === 'fulfilled' ? second : OTHER;
+    const won = lost === OTHER ? second : OTHER;
+    await until(() => all[0].slot.tokens.includes(`discard ${lost}`));
+    for (const { slot, follower } of all) {
+      await until(() => slot.tokens.includes(`keep ${won}`));
+      expect(slot.tokens).not.toContain(`open ${lost}`);
+      expect(follower.state.get('pool', 'pool')).toMatchObject({ securityDomain: won });
+    }
+  });
+
+  test('killed before it is decided, a member makes its token again and serves from the old one', async () => {
+    const all = await waiting();
+    all[2].slot.staging = new Promise(() => undefined);
+    all[0].follower.submit(restored(OTHER)).catch(() => undefined);
+    await until(() => all.every(({ slot }) => slot.tokens.includes(STAGED)));
+    // The entry is on the disk of the backup that is still making its token.
+    await idle();
+    all[1].wire.cut(all[2].wire);
+    all[0].wire.cut(all[2].wire);
+    const back = await again(all[2]);
+    expect(back.slot.tokens).toEqual([`open ${DOMAIN}`, STAGED, `keep ${DOMAIN} ${OTHER}`]);
+    back.wire.link(all[0].wire);
+    back.wire.link(all[1].wire);
+    await until(() => back.slot.tokens.includes(`keep ${OTHER}`));
+    expect(back.slot.tokens.slice(3)).toEqual([`open ${OTHER}`, `keep ${OTHER}`]);
+    await until(() => all[0].follower.state.get('pool', 'pool')?.activation === 'Active');
+  });
+
+  test('started again after the commit, a member serves from the new token', async () => {
+    const all = await waiting();
+    await all[0].follower.submit(restored(OTHER));
+    await until(() => all.every(({ store }) => store.applied === 3));
+    const fresh = await again(all[2]);
+    expect(fresh.slot.tokens).toEqual([`open ${OTHER}`, `keep ${OTHER}`]);
+    expect(fresh.slot.learned).toEqual(['internal/export-wrapping']);
+  });
+
+  test('with the restoring and what came after it undecided, the order is: old, made, new', async () => {
+    const path = makePath();
+    const store = await Store.open<Tables>(path, Buffer.alloc(32, 3), tableNames);
+    const state = new Overlay(emptyState);
+    let head: Head = EMPTY_HEAD;
+    for (const mutation of [founded(), transferKeyMade(), restored(OTHER), created('k', 'v1')]) {
+      const changes = judge(state, mutation, head.index + 1);
+      if (changes instanceof Refusal) throw new Error('refused');
+      state.apply(changes);
+      const entry: Entry = chain(head, {
+        epoch: 1,
+        time: mutation.time,
+        mutation: encode(mutation),
+        changesHash: hashOfChanges(changes),
+      });
+      await store.append([entry]);
+      head = entry;
+    }
+    await store.close();
+    const slot = new Slot();
+    const member = await startMember(1, path, slot);
+    expect(slot.tokens).toEqual([`open ${DOMAIN}`, STAGED, `open ${OTHER}`, `keep ${DOMAIN} ${OTHER}`]);
+    expect(slot.proven.at(-1)).toBe('k/v1');
+    expect(member.store.applied).toBe(0);
   });
 });

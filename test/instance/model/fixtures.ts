@@ -1,5 +1,11 @@
 // Mutations and states for tests of the model.
-import type { KeyMutation, KeyVersionCreated, Mutation } from '../../../src/instance/model/mutation.js';
+import type {
+  DomainRestored,
+  KeyMutation,
+  KeyVersionCreated,
+  Mutation,
+  TransferKeyMade,
+} from '../../../src/instance/model/mutation.js';
 import type { KeyVersion } from '../../../src/instance/model/keys/records.js';
 import { judge } from '../../../src/instance/model/judge.js';
 import { Refusal, type RefusalCode } from '../../../src/instance/model/refusal.js';
@@ -51,6 +57,27 @@ export function founded(wish: Partial<Founding> = {}): Mutation {
 /** The security domain was downloaded. */
 export function activated(): Mutation {
   return { kind: 'PoolActivated', id: nextId(), time: NOW };
+}
+
+/** The transfer key of a pool that waits. */
+export function transferKeyMade(): TransferKeyMade {
+  const { sealed, ...rest } = internalKeys().owner;
+  const key = { ...rest, sealed: { ...sealed, id: 'internal/transfer/1' } };
+  return { kind: 'TransferKeyMade', id: nextId(), time: NOW, key };
+}
+
+/** Another domain was sent in. */
+export function restored(securityDomain: string): DomainRestored {
+  const internal = internalKeys();
+  const owner = { ...internal.owner, certificate: Buffer.of(2) };
+  return {
+    kind: 'DomainRestored',
+    id: nextId(),
+    time: NOW,
+    securityDomain,
+    blob: '{}',
+    internal: { ...internal, owner },
+  };
 }
 
 /** Keys of a pool's own that are none: the model looks at neither blob nor certificate. */
