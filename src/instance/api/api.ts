@@ -59,7 +59,7 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
     if (isDescription(request.url)) {
       // For whoever is believed, without a role: it says nothing of this pool.
       if (exchange.method !== 'GET') throw new ApiError('NoSuchMethod', 'The description can only be read');
-      finish(exchange, 200, description);
+      finish(exchange, { status: 200 }, description);
       return;
     }
     const { route, name, version, item, query } = findRoute(exchange.method, request.url);
@@ -99,7 +99,11 @@ export function createApi({ hsm, pool, authority, logger }: ApiOptions): Handle 
     }
   }
 
-  function finish(exchange: Exchange, { status, headers }: Route, body: string): void {
+  function finish(
+    exchange: Exchange,
+    { status, headers }: Pick<Route, 'status' | 'headers'>,
+    body: string,
+  ): void {
     const { response, method, requestId, started } = exchange;
     reply(response, {
       ...(headers && { more: headers(exchange.names.base) }),

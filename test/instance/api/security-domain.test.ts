@@ -1,7 +1,6 @@
 // The security domain over HTTPS: what a pool that waits answers, the file, the transfer key, the upload; and what is
 // refused, with words for who asked. Files are read by a reader that shares no line with us.
 import { createHash, publicEncrypt, randomBytes, X509Certificate } from 'node:crypto';
-import { foundPool } from '../../../src/instance/hsm/found.js';
 import { POOL, TRANSFER } from '../../../src/instance/model/pool.js';
 import { routes, type Route } from '../../../src/instance/api/routes.js';
 import { readCertificate } from '../../../src/security-domain/certificates.js';
@@ -12,9 +11,10 @@ import { makeRestoreBlob } from '../../../src/security-domain/restore-blob.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { custodianKey, makeCustodianPair, readPrivateKey } from '../../../src/security-domain/custodian.js';
 import { readFileIndependently } from '../../security-domain/independent-reader.js';
-import { FakeHsm, OPERATOR, STRANGER, TENANT } from '../hsm/fake-hsm.js';
+import { STRANGER } from '../hsm/fake-hsm.js';
 import { bodyOf, pathsOf } from './samples.js';
-import { Served, textOf, tokenFor, type Answer } from './served.js';
+import { textOf, tokenFor, type Answer, type Served } from './served.js';
+import { waiting as waitingPool } from './waiting.js';
 
 interface Custodian {
   readonly certificate: string;
@@ -44,18 +44,7 @@ afterEach(async () => {
 
 /** A pool that waits for its security domain. */
 async function waiting(): Promise<Served> {
-  const served = await Served.start(undefined, async (issuers) => {
-    const hsm = new FakeHsm([], false);
-    await foundPool(hsm, 'dev', 'managedhsm.localhost', 'dddddddd-0000-4000-8000-000000000001', {
-      tenantId: TENANT,
-      administrators: [OPERATOR],
-      cryptoUsers: [],
-      issuers,
-      retentionDays: 90,
-      purgeProtection: false,
-    });
-    return hsm;
-  });
+  const served = await waitingPool();
   open.push(served);
   return served;
 }
