@@ -6,11 +6,14 @@ import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
 import type { NewPrincipal } from '../fabric/login/principals.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
+import type { Running } from '../fabric/pools/estate.js';
 import type { PoolStatus } from '../fabric/pools/pool.js';
 import { readyDocument } from './document.js';
 import { CommandError } from './failure.js';
 
 const PATIENCE_MS = 30_000;
+/** A partition may have to make keys and tokens. */
+const DATA_PATIENCE_MS = 90_000;
 
 export async function status(dataDirectory: string, json: boolean): Promise<void> {
   const document = readyDocument(dataDirectory, await (await connect(dataDirectory)).status());
@@ -22,6 +25,7 @@ export async function status(dataDirectory: string, json: boolean): Promise<void
     `control plane ${document.controlPlane}, tenant ${document.tenantId}, certificates ${document.caFile}`,
   );
   for (const pool of document.pools) print(poolText(pool));
+  for (const warning of document.warnings ?? []) print(`warning: ${warning}`);
 }
 
 export async function addPrincipal(dataDirectory: string, name: string, json: boolean): Promise<void> {
@@ -42,7 +46,7 @@ export async function inflict(
   json: boolean,
 ): Promise<void> {
   const fabric = await connect(dataDirectory);
-  const name = pool ?? onlyPool(await fabric.status());
+  const name = pool ?? onlyPool((await fabric.status()).pools);
   const path = `/trivet/pools/${encodeURIComponent(name)}/partitions/${encodeURIComponent(id)}/${fault}`;
   const done = (await fabric.call('POST', path)) as { id: number; pid: number };
   const past = { kill: 'killed', pause: 'paused', resume: 'resumed' }[fault];
@@ -74,7 +78,7 @@ function clockText({ movable, time, offset, pools }: ClockStatus): string {
   return [`${time}, ${offset} s ahead of this machine`, ...behind].join('\n');
 }
 
-function onlyPool({ pools }: FabricStatus): string {
+function onlyPool(pools: FabricStatus['pools']): string {
   const [only, second] = pools;
   if (only && !second) return only.name;
   throw new CommandError(
@@ -97,9 +101,17 @@ function poolText(pool: PoolStatus): string {
   return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...owner, ...lines].join('\n');
 }
 
+type Call = (method: 'GET' | 'POST', path: string, body?: unknown) => Promise<unknown>;
+
 interface FabricClient {
   status(): Promise<FabricStatus>;
-  call(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown>;
+  readonly call: Call;
+}
+
+/** One pool's data plane, called as the administrator. */
+export interface PoolClient {
+  readonly name: string;
+  readonly call: Call;
 }
 
 interface Answer {
@@ -108,6 +120,34 @@ interface Answer {
 }
 
 async function connect(dataDirectory: string): Promise<FabricClient> {
+  const { running, send, login } = entrance(dataDirectory);
+  const call = caller(send, await login(`https://localhost:${running.controlPort}/.default`), 'the fabric');
+  return { call, status: async () => (await call('GET', '/trivet/status')) as FabricStatus };
+}
+
+/** The data plane of a pool; of the only one when none is named. */
+export async function connectPool(dataDirectory: string, wanted: string | undefined): Promise<PoolClient> {
+  const { places, running, login } = entrance(dataDirectory);
+  const { pools } = await (await connect(dataDirectory)).status();
+  const pool = pools.find(({ name }) => name === (wanted ?? onlyPool(pools)));
+  if (!pool) throw new CommandError(`there is no pool ${String(wanted)}`);
+  const { hostname } = new URL(pool.uri);
+  const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;
+  const ca = readFileSync(places.caFile, 'utf8');
+  const send = sender(running.dataPort, ca, places.root, hostname, DATA_PATIENCE_MS);
+  return { name: pool.name, call: caller(send, await login(`${audience}/.default`), `pool ${pool.name}`) };
+}
+
+interface Entrance {
+  readonly places: Places;
+  readonly running: Running;
+  /** To the control port. */
+  readonly send: Send;
+  /** Gives a token. */
+  readonly login: (scope: string) => Promise<string>;
+}
+
+function entrance(dataDirectory: string): Entrance {
   const places = new Places(dataDirectory);
   const running = readRunning(places);
   if (!running) {
@@ -119,37 +159,41 @@ async function connect(dataDirectory: string): Promise<FabricClient> {
   if (!admin) throw new CommandError(`${places.admin} is missing; it holds the administrator's credentials`);
   const send = sender(running.controlPort, readFileSync(places.caFile, 'utf8'), places.root);
 
-  const login = await send(
-    'POST',
-    '/adfs/oauth2/token',
-    {
-      'Content-Type': 'application/x-www-form-urlencoded',
-    },
-    new URLSearchParams({
-      grant_type: 'client_credentials',
-      client_id: admin.clientId,
-      client_secret: admin.clientSecret,
-      scope: `https://localhost:${running.controlPort}/.default`,
-    }).toString(),
-  );
-  const token = member(login.body, 'access_token');
-  if (token === undefined) {
-    throw new CommandError(
-      `the fabric did not log us in: ${member(login.body, 'error_description') ?? login.status}`,
+  const login: Entrance['login'] = async (scope) => {
+    const answer = await send(
+      'POST',
+      '/adfs/oauth2/token',
+      {
+        'Content-Type': 'application/x-www-form-urlencoded',
+      },
+      new URLSearchParams({
+        grant_type: 'client_credentials',
+        client_id: admin.clientId,
+        client_secret: admin.clientSecret,
+        scope,
+      }).toString(),
     );
-  }
-  const call: FabricClient['call'] = async (method, path, body) => {
+    const token = member(answer.body, 'access_token');
+    if (token !== undefined) return token;
+    throw new CommandError(
+      `the fabric did not log us in: ${member(answer.body, 'error_description') ?? answer.status}`,
+    );
+  };
+  return { places, running, send, login };
+}
+
+function caller(send: Send, token: string, whom: string): Call {
+  return async (method, path, body) => {
     const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
     const answer = await send(method, path, headers, body === undefined ? undefined : JSON.stringify(body));
     if (answer.status < 300) return answer.body;
     const error =
       typeof answer.body === 'object' && answer.body !== null && 'error' in answer.body && answer.body.error;
-    throw new CommandError(member(error, 'message') ?? `the fabric answered ${answer.status}`);
+    throw new CommandError(member(error, 'message') ?? `${whom} answered ${answer.status}`);
   };
-  return { call, status: async () => (await call('GET', '/trivet/status')) as FabricStatus };
 }
 
-function member(value: unknown, name: string): string | undefined {
+export function member(value: unknown, name: string): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const found = (value as Record<string, unknown>)[name];
   return typeof found === 'string' ? found : undefined;
@@ -162,7 +206,7 @@ type Send = (
   body?: string,
 ) => Promise<Answer>;
 
-function sender(port: number, ca: string, root: string): Send {
+function sender(port: number, ca: string, root: string, host = 'localhost', patienceMs = PATIENCE_MS): Send {
   return (method, path, headers, body) =>
     new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException): void =>
@@ -176,14 +220,14 @@ function sender(port: number, ca: string, root: string): Send {
       const outgoing = request(
         {
           host: '127.0.0.1',
-          servername: 'localhost',
+          servername: host,
           port,
           method,
           path,
           ca,
           agent: false,
-          timeout: PATIENCE_MS,
-          headers: { ...headers, Host: `localhost:${port}`, 'Content-Length': Buffer.byteLength(body ?? '') },
+          timeout: patienceMs,
+          headers: { ...headers, Host: `${host}:${port}`, 'Content-Length': Buffer.byteLength(body ?? '') },
         },
         (response) => {
           const chunks: Buffer[] = [];
@@ -194,7 +238,7 @@ function sender(port: number, ca: string, root: string): Send {
           });
         },
       );
-      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${PATIENCE_MS / 1_000} s`)));
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${patienceMs / 1_000} s`)));
       outgoing.on('error', fail);
       outgoing.end(body);
     });

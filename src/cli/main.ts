@@ -58,6 +58,7 @@ function program(): Command {
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
     )
+    .option('--no-activate', 'leave a new pool waiting for its security domain to be downloaded or uploaded')
     .option(
       '--audit-optional',
       'go on serving while the audit log cannot be written; only for a pool that is made by this',

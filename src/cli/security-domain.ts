@@ -1,13 +1,21 @@
-// `trivet security-domain`: what custodians do on their own machines, without any network. Only says what there is;
-// each command is in a file of its own.
+// `trivet security-domain`: what custodians do on their own machines, without any network, and the calls of a running
+// pool. Only says what there is; each command is in a file of its own.
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
+import { defaultDirectory } from './home.js';
+import type { DownloadOptions } from './security-domain/download.js';
 import type { InspectOptions } from './security-domain/inspect.js';
 import type { JoinKeyOptions } from './security-domain/join-key.js';
 import type { MakeKeysOptions } from './security-domain/make-keys.js';
 import type { RestoreBlobOptions } from './security-domain/restore-blob.js';
 import type { SplitKeyOptions } from './security-domain/split-key.js';
+import type { TransferKeyOptions } from './security-domain/transfer-key.js';
+import type { UploadOptions } from './security-domain/upload.js';
 
+const dataDir = (): Option =>
+  new Option('--data-dir <directory>', 'where everything is kept')
+    .env('TRIVET_HOME')
+    .default(defaultDirectory());
 const json = (): Option => new Option('--json', 'print JSON');
 
 function count(text: string): number {
@@ -19,7 +27,9 @@ function count(text: string): number {
 export function addSecurityDomain(trivet: Command): void {
   const group = trivet
     .command('security-domain')
-    .description("custodians' tools: keys, the security domain file, recovery; all of them work offline");
+    .description(
+      'keys of custodians, the security domain file, recovery; all but download, transfer-key and upload work offline',
+    );
   group
     .command('make-keys')
     .description('make key pairs for custodians: NAME.key stays with its custodian, NAME.cer is for the HSM')
@@ -74,5 +84,38 @@ export function addSecurityDomain(trivet: Command): void {
     .action(async (options: JoinKeyOptions) => {
       const { joinKeyFile } = await import('./security-domain/join-key.js');
       await joinKeyFile(options);
+    });
+  addCalls(group);
+}
+
+// What is asked of a running pool.
+function addCalls(group: Command): void {
+  const called = (command: Command): Command =>
+    command
+      .addOption(dataDir())
+      .option('--pool <name>', 'which pool, where there are several')
+      .addOption(json());
+  called(group.command('download'))
+    .description('have the security domain made for these custodians; the first time this activates the pool')
+    .requiredOption('--certificates <files...>', "the custodians' certificates, 3 to 10")
+    .requiredOption('--quorum <number>', 'how many of them it takes, 2 or more', count)
+    .requiredOption('--out <file>', 'where the security domain file is written')
+    .action(async (options: DownloadOptions) => {
+      const { download } = await import('./security-domain/download.js');
+      await download(options);
+    });
+  called(group.command('transfer-key'))
+    .description('fetch the exchange certificate of a pool that waits for a security domain')
+    .requiredOption('--out <file>', 'where the certificate is written')
+    .action(async (options: TransferKeyOptions) => {
+      const { transferKey } = await import('./security-domain/transfer-key.js');
+      await transferKey(options);
+    });
+  called(group.command('upload'))
+    .description('restore a security domain into a pool that waits for one')
+    .requiredOption('--blob <file>', 'what restore-blob has made for the certificate of transfer-key')
+    .action(async (options: UploadOptions) => {
+      const { upload } = await import('./security-domain/upload.js');
+      await upload(options);
     });
 }

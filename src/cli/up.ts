@@ -2,6 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
 import type { TrustedAttestor } from '../values/messages.js';
+import { holdCeremony, preparePairs } from './ceremony.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
 import type { InstanceProgram } from '../fabric/pools/instance-process.js';
@@ -16,6 +17,8 @@ export interface UpOptions {
   pool?: string;
   movableClock?: true;
   auditOptional?: true;
+  /** False: a new pool is left waiting for its security domain. */
+  activate?: boolean;
   attestor?: readonly TrustedAttestor[];
   module?: string;
   readyFile?: string;
@@ -29,6 +32,11 @@ const ONE_SIGNAL_MS = 500;
 export async function up(options: UpOptions, program?: InstanceProgram): Promise<void> {
   const leave = onSignal();
   const steps = new Steps();
+  const module = findModule(options.module);
+  const activate = options.activate ?? true;
+  const pairs = activate ? preparePairs(options.dataDir) : undefined;
+  // Who needs them hears of it.
+  pairs?.catch(() => undefined);
   const starting = startFabric({
     dataDirectory: options.dataDir,
     controlPort: options.controlPort,
@@ -36,14 +44,24 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.movableClock && { movableClock: true }),
     ...(options.auditOptional && { auditOptional: true }),
+    activate,
     ...(options.attestor && { attestors: options.attestor }),
-    module: findModule(options.module),
+    module,
     ...(program && { program }),
     progress: (step) => steps.begin(step),
   });
   // Told to leave before it is ready: the kernel ends the instances with this process, and a start that was cut off
   // is what every start must cope with anyway.
-  const fabric = await Promise.race([starting, leave.then(() => undefined)]);
+  const started = starting.then(async (running) => {
+    if (!pairs) return running;
+    steps.begin('activating the pool');
+    await holdCeremony(running, pairs).catch(async (error: unknown) => {
+      await running.abandon();
+      throw error;
+    });
+    return running;
+  });
+  const fabric = await Promise.race([started, leave.then(() => undefined)]);
   steps.end();
   if (!fabric) process.exit(0);
   const document = readyDocument(options.dataDir, fabric.status());
@@ -95,6 +113,7 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
       `Node trusts it with NODE_EXTRA_CA_CERTS=${document.caFile}`,
     );
   }
+  for (const warning of document.warnings ?? []) lines.push('', `warning: ${warning}`);
   return lines.join('\n');
 }
 

@@ -20,6 +20,7 @@ import {
   lockEstate,
   openEstate,
   readAdmin,
+  writeCeremony,
   writeRunning,
 } from './pools/estate.js';
 import type { Estate } from './pools/estate.js';
@@ -46,6 +47,8 @@ export interface FabricOptions {
   readonly movableClock?: boolean;
   /** See `Founding`. */
   readonly auditOptional?: boolean;
+  /** False: the first pool waits for somebody to activate it, and nobody gets a role for keys; true when absent. */
+  readonly activate?: boolean;
   /** Attestation services that the first pool trusts; empty in a directory with pools, which keep their own. */
   readonly attestors?: readonly TrustedAttestor[];
   /** Path of the PKCS#11 module. */
@@ -205,10 +208,14 @@ export class Fabric {
     const admin = readAdmin(places);
     if (!admin)
       throw new EstateError(`${places.admin} is missing, so a new pool would have no administrator`);
-    createPool(places.pools, wanted ?? DEFAULT_POOL, {
+    const name = wanted ?? DEFAULT_POOL;
+    const activate = options.activate ?? true;
+    // Before the pool: killed in between, the next start makes the pool and goes on.
+    writeCeremony(places, activate ? name : undefined);
+    createPool(places.pools, name, {
       tenantId: estate.tenantId,
       administrators: [admin.objectId],
-      cryptoUsers: [admin.objectId],
+      cryptoUsers: activate ? [admin.objectId] : [],
       issuers: [trustedIssuer(estate.tenantId, login)],
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,

@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import type { FromInstance, InstanceReport, Peer, ToInstance } from '../values/messages.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion } from './hsm/audit.js';
+import { Domains } from './hsm/domains.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
@@ -119,8 +120,9 @@ async function run(channel: Channel): Promise<void> {
 
   const tokens = await TokenDirectory.open(join(start.directory, 'partition'));
   const provision = new Provision(tokens, start.module);
-  const domain = await obtainToken(self, FIXED_VIEW, { tokens, provision, replication });
-  const partition = await Partition.open(tokens, domain, { module: start.module });
+  const token = await obtainToken(self, FIXED_VIEW, { tokens, provision, replication });
+  const partition = await Partition.open(tokens, token, { module: start.module });
+  const domains = new Domains(tokens, provision, partition);
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
   const storeKey = await partition.deriveSecret('store');
@@ -130,11 +132,17 @@ async function run(channel: Channel): Promise<void> {
     tableNames,
   );
   clock.follow(store.state);
-  const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
+  const follower = await Follower.start(self, FIXED_VIEW, {
+    store,
+    partition,
+    replication,
+    domains,
+  });
 
   const hsm: Hsm = {
     state: store.state,
     partition,
+    domains,
     attestorKeys: new IssuerMetadata(),
     instance: self,
     now: () => clock.now(),
@@ -161,7 +169,9 @@ async function run(channel: Channel): Promise<void> {
   const standing = () => {
     if (self === FIXED_VIEW.primary && replication.inSync && replication.decided && !founded() && !founding) {
       founding = true;
-      foundPool(hsm, start.pool, start.domain, start.founding).catch((error: unknown) => void fail(error));
+      foundPool(hsm, start.pool, start.domain, partition.domain, start.founding).catch(
+        (error: unknown) => void fail(error),
+      );
     }
     // Served is only what is decided, and from the start in sync: an instance that starts first learns what became of
     // its tail, and the first write finds every member.
@@ -209,7 +219,7 @@ async function run(channel: Channel): Promise<void> {
 
   standing();
   await follower.run(async (from, question) => {
-    if (isJoinQuestion(question)) return admit(question, domain, founded(), provision);
+    if (isJoinQuestion(question)) return admit(question, partition.domain, founded(), provision);
     if (isAuditQuestion(question)) {
       if (audit === undefined) throw new Error('not serving yet');
       return audit.witness(from, question);

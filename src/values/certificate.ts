@@ -68,6 +68,8 @@ export interface CertificateRequest {
   readonly permittedNames?: CertificateNames;
   /** These subtrees may never be certified below; only for an authority. */
   readonly excludedNames?: CertificateNames;
+  /** A leaf's key encrypts keys and signs nothing. */
+  readonly encipherment?: true;
   /** What a leaf's key may do in TLS. */
   readonly usages?: readonly ('serverAuth' | 'clientAuth')[];
   /** {@link keyIdOf} the issuer's public key; absent for a self-signed certificate. */
@@ -154,9 +156,8 @@ function extensionsOf(request: CertificateRequest): Extension[] {
   const ownKeyId = keyIdOf(request.publicKey);
   const constraints = new BasicConstraints({ cA: request.authority });
   if (request.pathLength !== undefined) constraints.pathLenConstraint = request.pathLength;
-  const usage = request.authority
-    ? KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign
-    : KeyUsageFlags.digitalSignature;
+  const leafUsage = request.encipherment ? KeyUsageFlags.keyEncipherment : KeyUsageFlags.digitalSignature;
+  const usage = request.authority ? KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign : leafUsage;
   const extensions = [
     extension(id_ce_basicConstraints, true, constraints),
     extension(id_ce_keyUsage, true, new KeyUsage(usage)),

@@ -39,6 +39,8 @@ export interface SealedKey {
   readonly blob: Uint8Array;
   /** May be released to an attested target; absent for every other key. */
   readonly exportable?: true;
+  /** Opened for decrypting alone; absent for every other key. */
+  readonly decryptOnly?: true;
 }
 
 /** Clear key material on its way into a slot (plain import); big-endian integers as in RFC 7518 section 6. */

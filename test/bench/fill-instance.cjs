@@ -27,7 +27,7 @@ const CACHE_KIB = 200_000;
 /** The key of the sealed file, derived in the instance's slot. */
 async function storeKey(directory, module) {
   const tokens = await TokenDirectory.open(join(directory, 'partition'));
-  const domain = await tokens.domain();
+  const [domain] = await tokens.domains();
   if (domain === undefined) throw new Error('this instance has no token yet');
   const partition = await Partition.open(tokens, domain, { module });
   try {

@@ -1,7 +1,8 @@
 // What this installation is: its directory, tenant, subscription and resource group. Holds the lock that keeps a
 // second fabric away. Knows no key, no process and no port.
 //
-// Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own), pools/{name}/ (see pool.ts).
+// Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own), pools/{name}/ (see pool.ts), custodians/
+// (what `up` made to activate a pool; the owner's).
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -48,6 +49,9 @@ export class Places {
   }
   get pools(): string {
     return join(this.root, 'pools');
+  }
+  get custodians(): string {
+    return join(this.root, 'custodians');
   }
   /** A file of the fabric's own. */
   own(name: string): string {
@@ -108,6 +112,19 @@ export function readClockOffset(places: Places): Seconds {
 
 export function writeClockOffset(places: Places, offset: Seconds): void {
   writeDurably(places.own('clock.json'), `${JSON.stringify({ offset })}\n`, 0o600);
+}
+
+/** The pool that `up` has still to activate: begun by nobody else, and not finished. */
+export function readCeremony(places: Places): string | undefined {
+  const file = places.own('ceremony.json');
+  return existsSync(file) ? (readJson(file) as { readonly pool: string }).pool : undefined;
+}
+
+/** Undefined: none any more. */
+export function writeCeremony(places: Places, pool: string | undefined): void {
+  const file = places.own('ceremony.json');
+  if (pool === undefined) rmSync(file, { force: true });
+  else writeDurably(file, `${JSON.stringify({ pool })}\n`, 0o600);
 }
 
 export function writeRunning(places: Places, running: Running): void {

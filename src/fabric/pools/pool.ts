@@ -108,7 +108,6 @@ export class Pool extends EventEmitter<PoolEvents> {
   readonly #domain: string;
   readonly #dataPort: number;
   #rootCertificate: string | undefined;
-  #ownerFingerprint: string | undefined;
   #stopping = false;
   #turn = 0;
 
@@ -178,12 +177,10 @@ export class Pool extends EventEmitter<PoolEvents> {
       throw new PoolError(`pool ${this.name}: its instances do not agree on one TLS root certificate`);
     }
     const owners = new Set(reports.map((report) => report.ownerFingerprint));
-    const [owner] = owners;
-    if (owners.size !== 1 || owner === undefined) {
+    if (owners.size !== 1) {
       throw new PoolError(`pool ${this.name}: its instances do not agree on one owner certificate`);
     }
     this.#rootCertificate = root;
-    this.#ownerFingerprint = owner;
   }
 
   /** The instances in the order in which a new connection should try them: the next one's turn first. */
@@ -235,7 +232,8 @@ export class Pool extends EventEmitter<PoolEvents> {
       name: this.name,
       uri: `https://${this.name}.${this.#domain}:${this.#dataPort}`,
       activation: reports.some((report) => report.activation === 'Active') ? 'Active' : 'NotActivated',
-      ownerFingerprint: this.#ownerFingerprint ?? null,
+      // A restored security domain brings its own owner.
+      ownerFingerprint: reports.at(-1)?.ownerFingerprint ?? null,
       instances: this.#instances.map((child) => instanceStatus(child)),
     };
   }

@@ -126,6 +126,16 @@ const roleAssignment = z.strictObject({
 const roleDefinitionList = z.strictObject({ value: z.array(roleDefinition) });
 const roleAssignmentList = z.strictObject({ value: z.array(roleAssignment) });
 
+const securityDomain = z.strictObject({ value: z.string().describe('The file, JSON as text') });
+const transferKey = z.strictObject({
+  key_format: z.literal('jwk'),
+  transfer_key: z.string().describe('A JWK as JSON text, with the exchange certificate in x5c'),
+});
+const securityDomainStatus = z.strictObject({
+  status: z.enum(['InProgress', 'Success', 'Failed']),
+  status_details: z.string(),
+});
+
 /** Every refusal. */
 const problem = z.strictObject({
   error: z.strictObject({
@@ -154,6 +164,9 @@ export const shapes: Readonly<Record<string, z.ZodType>> = {
   AttestedKeyBundle: attestedKeyBundle,
   ReleasedKey: releasedKey,
   RotationPolicy: rotationPolicy,
+  SecurityDomain: securityDomain,
+  TransferKey: transferKey,
+  SecurityDomainStatus: securityDomainStatus,
   Setting: setting,
   SettingList: settingList,
   RoleDefinition: roleDefinition,
@@ -223,6 +236,26 @@ export const said: Readonly<Record<string, Said>> = {
   'POST keys/{name}/{version}/secureunwrapkey': {
     summary: 'Unwraps a key for an attested enclave',
     answer: operationResult,
+  },
+  'POST securitydomain/download': {
+    summary: 'Makes the security domain file for these custodians; the first one activates the HSM',
+    answer: securityDomain,
+  },
+  'GET securitydomain/download/pending': {
+    summary: 'Tells what became of the download',
+    answer: securityDomainStatus,
+  },
+  'GET securitydomain/upload': {
+    summary: 'Shows the transfer key of an HSM that waits for a security domain',
+    answer: transferKey,
+  },
+  'POST securitydomain/upload': {
+    summary: 'Restores a security domain into an HSM that waits for one',
+    answer: securityDomainStatus,
+  },
+  'GET securitydomain/upload/pending': {
+    summary: 'Tells what became of the upload',
+    answer: securityDomainStatus,
   },
   'GET settings': { summary: 'Lists settings', answer: settingList },
   'GET settings/{item}': { summary: 'Shows a setting', answer: setting },

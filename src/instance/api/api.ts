@@ -39,6 +39,8 @@ const CLIENT_LEFT = 499;
 /** Answers one request; never throws and never rejects. */
 export type Handle = (request: Request, response: Response) => void;
 
+type Success = Pick<Route, 'status' | 'headers'>;
+
 interface Exchange {
   readonly request: Request;
   readonly response: Response;
@@ -82,7 +84,7 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
       // For whoever is believed, without a role: it says nothing of this pool.
       if (exchange.method !== 'GET') throw new ApiError('NoSuchMethod', 'The description can only be read');
       exchange.operation = API_DESCRIPTION;
-      finish(exchange, 200, description);
+      finish(exchange, { status: 200 }, description);
       return;
     }
     const { route, name, version, item, query } = findRoute(exchange.method, request.url);
@@ -102,7 +104,7 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
         (reason) => fail(exchange, reason),
         () => write(exchange, CLIENT_LEFT, 'ClientLeft'),
       );
-    const admitted = route.long?.admit(call);
+    const admitted = route.long?.admit?.(call);
     if (admitted === undefined) read();
     else admitted.then(read).catch((error: unknown) => fail(exchange, error));
   }
@@ -119,38 +121,37 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
 
   function give({ exchange, route }: Asked, answer: Answer | undefined): void {
     if (answer instanceof Promise) {
-      answer
-        .then((text) => finish(exchange, route.status, text))
-        .catch((error: unknown) => fail(exchange, error));
+      answer.then((text) => finish(exchange, route, text)).catch((error: unknown) => fail(exchange, error));
     } else if (answer !== undefined) {
       try {
-        finish(exchange, route.status, answer);
+        finish(exchange, route, answer);
       } catch (error) {
         fail(exchange, error);
       }
     }
   }
 
-  function finish(exchange: Exchange, status: number, body: string): void {
+  function finish(exchange: Exchange, success: Success, body: string): void {
     if (exchange.operation.changes) {
-      finishDurably(exchange, status, body).catch((error: unknown) => tell(exchange, error));
+      finishDurably(exchange, success, body).catch((error: unknown) => tell(exchange, error));
       return;
     }
-    send(exchange, status, body);
-    write(exchange, status, '');
+    send(exchange, success, body);
+    write(exchange, success.status, '');
   }
 
   // A change is answered when its record is on the disk: nobody hears of a change that the log does not know.
-  async function finishDurably(exchange: Exchange, status: number, body: string): Promise<void> {
-    write(exchange, status, '');
+  async function finishDurably(exchange: Exchange, success: Success, body: string): Promise<void> {
+    write(exchange, success.status, '');
     await audit.durable();
-    send(exchange, status, body);
+    send(exchange, success, body);
   }
 
-  function send(exchange: Exchange, status: number, body: string): void {
-    const { request, response, method, requestId, started } = exchange;
+  function send(exchange: Exchange, { status, headers }: Success, body: string): void {
+    const { request, response, method, requestId, started, names } = exchange;
     const { remoteAddress: remote } = request.socket;
-    reply(response, { status, body, requestId, started, method, remote });
+    const more = headers === undefined ? {} : { more: headers(names.base) };
+    reply(response, { ...more, status, body, requestId, started, method, remote });
   }
 
   function fail(exchange: Exchange, error: unknown): void {

@@ -132,6 +132,10 @@ export const secureUnwrapBody = z.object({
   applicationTrustedIssuer: foreign,
 });
 
+/** Certificates and quorum; read by the verb, whose rules they follow. */
+export const downloadBody = z.looseObject({});
+export const uploadBody = z.object({ value: z.string().min(1) });
+
 const actions = optional(z.array(z.string().max(256)).max(100));
 
 export const definitionBody = z.object({
@@ -165,6 +169,8 @@ export type SettingBody = z.infer<typeof settingBody>;
 export type ReleaseBody = z.infer<typeof releaseBody>;
 export type SecureWrapBody = z.infer<typeof secureWrapBody>;
 export type SecureUnwrapBody = z.infer<typeof secureUnwrapBody>;
+export type DownloadBody = z.infer<typeof downloadBody>;
+export type UploadBody = z.infer<typeof uploadBody>;
 export type RandomBody = z.infer<typeof randomBody>;
 export type DefinitionBody = z.infer<typeof definitionBody>;
 export type AssignmentBody = z.infer<typeof assignmentBody>;

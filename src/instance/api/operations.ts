@@ -21,6 +21,12 @@ const changes = (name: string): Operation => ({ name, changes: true });
 
 /** By method and path, without version and, for roles, without the scope before `providers`. */
 const table: Readonly<Record<string, Operation>> = {
+  'POST securitydomain/download': changes('SecurityDomainBackup'),
+  'GET securitydomain/download/pending': reads('SecurityDomainBackupStatusGet'),
+  // The first one makes the key.
+  'GET securitydomain/upload': changes('SecurityDomainTransferKeyGet'),
+  'POST securitydomain/upload': changes('SecurityDomainRestore'),
+  'GET securitydomain/upload/pending': reads('SecurityDomainRestoreStatusGet'),
   'GET keys': reads('KeyList'),
   'POST keys/{name}/create': changes('KeyCreate'),
   'PUT keys/{name}': changes('KeyImport'),

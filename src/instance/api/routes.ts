@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import * as bodies from './bodies.js';
 import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
+import * as domain from './security-domain.js';
 import * as keys from './keys.js';
 import * as release from './release.js';
 import * as roles from './roles.js';
@@ -26,15 +27,17 @@ export interface Route {
   readonly body?: z.ZodType;
   /** For a body beyond the usual limit. */
   readonly long?: LongBody;
-  readonly status: 200 | 201 | 204;
+  readonly status: 200 | 201 | 202 | 204;
+  /** Further headers of a success, names and values by turns; `base` is `https://{host}`. */
+  readonly headers?: (base: string) => readonly string[];
   readonly run: (call: Call, body: unknown) => Answer;
 }
 
 export interface LongBody {
   /** Bytes that it may have. */
   readonly max: number;
-  /** Refuses a caller of whom it need not be read: not everybody with a token may keep an instance busy with it. */
-  readonly admit: (call: Call) => void | Promise<void>;
+  /** Refuses a caller of whom so much need not be read, before it is: not everybody with a token may cause that work. */
+  readonly admit?: (call: Call) => void | Promise<void>;
 }
 
 type Head = readonly [Method, string, string, Route['scope'], ApiVersion];
@@ -50,7 +53,7 @@ function withBody<T>(
   head: Head,
   body: z.ZodType<T>,
   run: (call: Call, body: T) => Answer,
-  status: 200 | 201 = 200,
+  status: 200 | 201 | 202 = 200,
 ): Route {
   const [method, path, action, scope, since] = head;
   return {
@@ -102,6 +105,48 @@ function roleRoutes(prefix: string, scope: Route['scope'], scopeOf: roles.ScopeO
     ),
   ];
 }
+
+/** The body of a download with ten certificates; each may have 32 KiB, and the JWK says some of it twice. */
+const CERTIFICATES_MAX = 512 * 1024;
+/** As `Retry-After` of a download, seconds; the service says so. */
+const DOWNLOAD_RETRY = '5';
+
+const pendingAt = (path: string) => (base: string) => ['Azure-AsyncOperation', `${base}/${path}`];
+
+/** How an HSM is activated: the only calls that it answers before. */
+const securityDomainRoutes: readonly Route[] = [
+  {
+    ...withBody(
+      ['POST', 'securitydomain/download', 'securitydomain/download/action', '/', '7.2-preview'],
+      bodies.downloadBody,
+      domain.download,
+      202,
+    ),
+    long: { max: CERTIFICATES_MAX },
+    headers: (base) => [...pendingAt('securitydomain/download/pending')(base), 'Retry-After', DOWNLOAD_RETRY],
+  },
+  bare(
+    ['GET', 'securitydomain/download/pending', 'securitydomain/download/read', '/', '7.2-preview'],
+    domain.pending('securitydomain/download/read'),
+  ),
+  bare(
+    ['GET', 'securitydomain/upload', 'securitydomain/transferkey/read', '/', '7.2-preview'],
+    domain.transferKey,
+  ),
+  {
+    ...withBody(
+      ['POST', 'securitydomain/upload', 'securitydomain/upload/action', '/', '7.2-preview'],
+      bodies.uploadBody,
+      domain.upload,
+      202,
+    ),
+    headers: pendingAt('securitydomain/upload/pending'),
+  },
+  bare(
+    ['GET', 'securitydomain/upload/pending', 'securitydomain/upload/read', '/', '7.2-preview'],
+    domain.pending('securitydomain/upload/read'),
+  ),
+];
 
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
@@ -184,6 +229,7 @@ export const routes: readonly Route[] = [
     bodies.settingBody,
     settings.change,
   ),
+  ...securityDomainRoutes,
   ...roleRoutes('', '/', () => '/'),
   ...roleRoutes('keys/', '/keys', () => '/keys'),
   ...roleRoutes('keys/{name}/', 'key', (name) => `/keys/${name}`),

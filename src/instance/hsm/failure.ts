@@ -1,5 +1,6 @@
 // The ways in which a verb fails, as one closed set of codes for whoever answers the client.
 import { RefusedError, type RefusalCode } from '../model/refusal.js';
+import { SecurityDomainError } from '../../security-domain/problem.js';
 import { SlotError } from '../partition/slot-error.js';
 import { Outage, type OutageCode } from './outage.js';
 
@@ -17,5 +18,7 @@ export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof Outage) return { code: error.code, detail: error.message };
   // What the slot said stays in the log: of a ciphertext that does not open, the caller learns just that.
   if (error instanceof SlotError) return { code: error.code, detail: '' };
+  // Its words are made for who handed it in.
+  if (error instanceof SecurityDomainError) return { code: 'BadParameter', detail: error.message };
   return undefined;
 }

@@ -6,7 +6,8 @@ import { decode, encode } from '../../values/cbor.js';
 import type { Entry, Head } from '../../values/entry.js';
 import type { Seconds } from '../../values/moments.js';
 import { judge, type Tag } from '../model/judge.js';
-import { sealedIn, type Mutation } from '../model/mutation.js';
+import { sealedIn, type DomainRestored, type Mutation } from '../model/mutation.js';
+import { POOL, TRANSFER } from '../model/pool.js';
 import { Refusal, RefusedError, type RefusalCode } from '../model/refusal.js';
 import type { State, Tables } from '../model/state.js';
 import type { Partition } from '../partition/partition.js';
@@ -14,12 +15,15 @@ import type { Verdict } from '../replication/replica.js';
 import type { Replication, Step } from '../replication/replication.js';
 import type { View } from '../replication/view.js';
 import type { Store } from '../store/store.js';
+import type { Domains } from './domains.js';
 import type { Committed } from './hsm.js';
 import { Outage } from './outage.js';
 import { hashOfChanges, Tail, type Item } from './tail.js';
 
 /** How long a caller waits for the outcome of a mutation. */
 const OUTCOME_MS = 10_000;
+/** The same for a restored domain, for which every member makes a token. */
+const RESTORED_MS = 60_000;
 
 interface Submission {
   readonly resolve: (committed: Committed) => void;
@@ -29,6 +33,19 @@ interface Submission {
 
 type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
 
+/** What the log asks of this instance's tokens. */
+export type TokenChanges = Pick<Domains, 'stage' | 'open' | 'keepOnly' | 'discard'>;
+
+interface Parts {
+  readonly store: Store<Tables>;
+  readonly partition: Partition;
+  readonly replication: Replication;
+  readonly domains: TokenChanges;
+}
+
+/** Undefined when there is nothing to open. */
+type Proof = (() => Promise<void>) | undefined;
+
 /** Answers what another member asks; the promise's rejection becomes the refusal it is told. */
 export type Answerer = (from: number, question: unknown) => Promise<unknown>;
 
@@ -36,6 +53,7 @@ export class Follower {
   readonly #store: Store<Tables>;
   readonly #partition: Partition;
   readonly #replication: Replication;
+  readonly #domains: TokenChanges;
   readonly #tail: Tail;
   readonly #submissions = new Map<string, Submission>();
   #lastIndex: number;
@@ -45,39 +63,46 @@ export class Follower {
   #fail: (error: Error) => void = () => undefined;
 
   private constructor(
-    store: Store<Tables>,
-    partition: Partition,
-    replication: Replication,
-    head: Head & { time: Seconds },
+    { store, partition, replication, domains }: Parts,
+    head: Head & { readonly time: Seconds },
   ) {
     this.#store = store;
     this.#partition = partition;
     this.#replication = replication;
+    this.#domains = domains;
     this.#tail = new Tail(store.state);
     this.#lastIndex = head.index;
     this.#lastTime = head.time;
   }
 
   /** Reads and proves what the log holds, then takes part in the view. */
-  static async start(
-    self: number,
-    view: View,
-    parts: {
-      readonly store: Store<Tables>;
-      readonly partition: Partition;
-      readonly replication: Replication;
-    },
-  ): Promise<Follower> {
+  static async start(self: number, view: View, parts: Parts): Promise<Follower> {
     const { base, tail } = parts.store.readLog();
-    const follower = new Follower(parts.store, parts.partition, parts.replication, base);
-    const exportKey = parts.store.state.get('internal', 'export-wrapping');
-    if (exportKey) parts.partition.learnExportKey(exportKey.sealed);
-    for (const entry of tail) {
-      const item = follower.#check(entry);
-      await parts.partition.proveAll(sealedIn(item.mutation));
-    }
+    const follower = new Follower(parts, base);
+    await follower.#proveTail(tail);
     parts.replication.start(self, view, { committed: { index: base.index, hash: base.hash }, tail });
     return follower;
+  }
+
+  // With the token of the domain that the state names. What comes after the restoring of another is wrapped under
+  // that one, and shows that the restoring was committed: nothing is sealed in a pool that is not active.
+  async #proveTail(tail: readonly Entry[]): Promise<void> {
+    const { state } = this.#store;
+    let current = state.get('pool', POOL)?.securityDomain;
+    if (current !== undefined) await this.#domains.open(current);
+    const exportKey = state.get('internal', 'export-wrapping');
+    if (exportKey) this.#partition.learnExportKey(exportKey.sealed);
+    let restored: DomainRestored | undefined;
+    for (const entry of tail) {
+      const { item, proof } = this.#check(entry);
+      const { mutation } = item;
+      if (mutation.kind === 'PoolFounded') await this.#domains.open((current = mutation.securityDomain));
+      if (restored && proof) await this.#openDomain(restored);
+      await proof?.();
+      if (mutation.kind === 'DomainRestored') restored = mutation;
+    }
+    if (current === undefined) return;
+    await this.#domains.keepOnly(restored ? [current, restored.securityDomain] : [current]);
   }
 
   /** Committed state. */
@@ -91,10 +116,15 @@ export class Follower {
 
   submit(mutation: Mutation): Promise<Committed> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        const detail = 'the change was submitted, but not decided in time: outcome unknown';
-        this.#settle(mutation.id, ({ reject: fail }) => fail(new Outage('OutcomeUnknown', detail)));
-      }, OUTCOME_MS);
+      const timer = setTimeout(
+        () => {
+          const detail = 'the change was submitted, but not decided in time: outcome unknown';
+          this.#settle(mutation.id, ({ reject: fail }) => fail(new Outage('OutcomeUnknown', detail)));
+        },
+        mutation.kind === 'DomainRestored' ? RESTORED_MS : OUTCOME_MS,
+      );
+      // It keeps no process that is done with everything else.
+      timer.unref();
       this.#submissions.set(mutation.id, { resolve, reject, timer });
       this.#replication.submit(mutation.id, encode(mutation));
     });
@@ -121,8 +151,8 @@ export class Follower {
           this.#persist(step, []);
           break;
         case 'prepare': {
-          const item = this.#check(step.entry);
-          this.#persist(step, [this.#partition.proveAll(sealedIn(item.mutation))]);
+          const { proof } = this.#check(step.entry);
+          this.#persist(step, proof ? [proof()] : []);
           break;
         }
         case 'commit':
@@ -157,22 +187,21 @@ export class Follower {
   // Primary: the slow part first, then judging, index and entry in one turn.
   async #judge(step: StepOf<'judge'>): Promise<void> {
     const mutation = decode(step.mutation) as Mutation;
-    const sealed = sealedIn(mutation);
-    if (sealed.length > 0) {
+    const proof = this.#proofOf(mutation);
+    if (proof) {
       try {
-        await this.#partition.proveAll(sealed);
+        await proof();
       } catch {
-        const refusal = new Refusal(
-          'BlobUnreadable',
-          'the new key cannot be opened by the primary partition',
-        );
-        step.answer({ accepted: false, refusal: plain(refusal) });
+        step.answer({ accepted: false, refusal: plain(unproven(mutation)) });
         return;
       }
     }
     const { verdict, item } = this.#decide(mutation);
     const entry = step.answer(verdict);
-    if (!entry || !item) return;
+    if (!entry || !item) {
+      this.#discard(mutation);
+      return;
+    }
     assert(entry.index === this.#lastIndex + 1, 'judged for the place that it takes');
     this.#hold({ entry, ...item });
   }
@@ -199,16 +228,33 @@ export class Follower {
     return this.#tail.view.get('outcomes', id) !== undefined;
   }
 
+  // What it takes is read now: holding the mutation changes the state that it is seen in.
+  #proofOf(mutation: Mutation): Proof {
+    if (mutation.kind === 'DomainRestored') {
+      const transfer = this.#tail.view.get('internal', TRANSFER);
+      // Without it the mutation is refused when it is judged.
+      return transfer && (() => this.#domains.stage(mutation, transfer));
+    }
+    const sealed = sealedIn(mutation);
+    return sealed.length > 0 ? () => this.#partition.proveAll(sealed) : undefined;
+  }
+
+  #discard(mutation: Mutation): void {
+    if (mutation.kind !== 'DomainRestored') return;
+    this.#domains.discard(mutation.securityDomain).catch(this.#fail);
+  }
+
   // What the primary decided must come out the same here, or one of the two is wrong and this one does not know which.
-  #check(entry: Entry): Item {
+  #check(entry: Entry): { readonly item: Item; readonly proof: Proof } {
     const mutation = decode(entry.mutation) as Mutation;
+    const proof = this.#proofOf(mutation);
     const changes = judge(this.#tail.view, mutation, entry.index);
     if (changes instanceof Refusal || !equalBytes(hashOfChanges(changes), entry.changesHash)) {
       throw new Error(`entry ${entry.index} changes something else here than at the primary`);
     }
     const item = { entry, mutation, changes };
     this.#hold(item);
-    return item;
+    return { item, proof };
   }
 
   #hold(item: Item): void {
@@ -228,21 +274,44 @@ export class Follower {
 
   #commit(index: number): void {
     for (const { entry, mutation, changes } of this.#tail.takeThrough(index)) {
+      const transfer = this.#store.state.get('internal', TRANSFER);
       this.#store.commit(entry.index, changes);
       for (const { table, id, value } of changes) {
         if (table === 'versions' && value === null) this.#partition.forget(id);
+        if (table === 'internal' && value === null && transfer) this.#partition.forget(transfer.sealed.id);
       }
-      this.#settle(mutation.id, ({ resolve }) => resolve({ index: entry.index, time: entry.time, changes }));
+      const answer = () =>
+        this.#settle(mutation.id, ({ resolve }) =>
+          resolve({ index: entry.index, time: entry.time, changes }),
+        );
+      if (mutation.kind === 'DomainRestored') this.#changeDomain(mutation).then(answer, this.#fail);
+      else answer();
     }
     this.#tail.settle();
   }
 
+  // Called in the turn of the commit: no request may find the restored domain in the state and the old one in the slot.
+  async #changeDomain(mutation: DomainRestored): Promise<void> {
+    await this.#openDomain(mutation);
+    // Once the state that names the new token is on the disk the old one is not needed any more.
+    await this.#store.append([]);
+    await this.#domains.keepOnly([mutation.securityDomain]);
+  }
+
+  #openDomain({ securityDomain, internal }: DomainRestored): Promise<void> {
+    this.#partition.learnExportKey(internal['export-wrapping'].sealed);
+    return this.#domains.open(securityDomain);
+  }
+
   #cut(index: number): void {
+    const cut = this.#tail.items.filter(({ entry }) => entry.index >= index);
     this.#tail.cut(index);
     this.#lastIndex = index - 1;
     this.#lastTime = this.#tail.items.at(-1)?.entry.time ?? this.#lastTime;
     // Given to the store in the order of the steps: what is appended after this must not be cut by it.
-    this.#persisting = Promise.all([this.#persisting, this.#store.cut(index)]).then(() => undefined);
+    this.#persisting = Promise.all([this.#persisting, this.#store.cut(index)]).then(() => {
+      for (const { mutation } of cut) this.#discard(mutation);
+    });
     this.#persisting.catch(this.#fail);
   }
 
@@ -254,6 +323,15 @@ export class Follower {
     clearTimeout(submission.timer);
     how(submission);
   }
+}
+
+function unproven({ kind }: Mutation): Refusal {
+  return kind === 'DomainRestored'
+    ? new Refusal(
+        'DomainUnusable',
+        'The restore blob holds a security domain that no partition can take over',
+      )
+    : new Refusal('BlobUnreadable', 'the new key cannot be opened by the primary partition');
 }
 
 // Refusals travel between members as plain objects.

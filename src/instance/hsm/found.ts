@@ -13,8 +13,18 @@ import { checkAttestors } from './issuer-metadata.js';
 
 const ROOT_YEARS = 30;
 
-/** Makes the pool's own keys and submits `PoolFounded`, unless the pool is founded already. */
-export async function foundPool(hsm: Hsm, pool: string, domain: string, founding: Founding): Promise<void> {
+/**
+ * Makes the pool's own keys and submits `PoolFounded`, unless the pool is founded already.
+ * @param domain suffix of host names.
+ * @param securityDomain id of the domain whose token every member has.
+ */
+export async function foundPool(
+  hsm: Hsm,
+  pool: string,
+  domain: string,
+  securityDomain: string,
+  founding: Founding,
+): Promise<void> {
   if (hsm.state.get('pool', POOL) !== undefined) return;
   checkAttestors(founding.attestors ?? []);
   await hsm.submit({
@@ -23,6 +33,7 @@ export async function foundPool(hsm: Hsm, pool: string, domain: string, founding
     time: hsm.now(),
     pool,
     founding,
+    securityDomain,
     // By the machine's clock: clients check certificates by theirs, wherever the pool's was moved.
     internal: await makeInternalKeys(hsm.partition, pool, domain, new Date()),
     assignmentIds: Array.from(

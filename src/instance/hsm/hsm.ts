@@ -4,6 +4,7 @@ import type { Tag } from '../model/judge.js';
 import type { State, Change } from '../model/state.js';
 import type { Seconds } from '../../values/moments.js';
 import type { Partition } from '../partition/partition.js';
+import type { Domains } from './domains.js';
 import type { IssuerMetadata } from './issuer-metadata.js';
 
 /** A mutation that stands: committed by every member of the view and applied here. */
@@ -19,6 +20,8 @@ export interface Hsm {
   /** Committed state. Read it in one synchronous turn after {@link settled}. */
   readonly state: State;
   readonly partition: Partition;
+  /** The security domain in this instance's token. */
+  readonly domains: Pick<Domains, 'exportKey' | 'rewrap'>;
   /** Keys of attestation services, as they publish them. */
   readonly attestorKeys: IssuerMetadata;
   /** Which member of the pool this is: 0, 1 or 2. */

@@ -21,7 +21,10 @@ export function isJoinQuestion(question: unknown): question is JoinQuestion {
   return typeof question === 'object' && question !== null && 'kind' in question && question.kind === 'join';
 }
 
-/** The domain whose token this instance has, after making the token if there was none. */
+/**
+ * A domain whose token this instance has, after making the token if there was none. While a domain is being restored
+ * there are two: all but their data-wrapping keys are the same, and the pool's state tells which of them counts.
+ */
 export async function obtainToken(
   self: number,
   view: View,
@@ -31,7 +34,7 @@ export async function obtainToken(
     readonly replication: Replication;
   },
 ): Promise<string> {
-  const present = await parts.tokens.domain();
+  const [present] = await parts.tokens.domains();
   if (present !== undefined) return present;
   if (self === view.primary) {
     const domain = newUuid();

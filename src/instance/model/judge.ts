@@ -3,6 +3,7 @@
 import { applyToRoles } from './rbac/apply.js';
 import { permit } from './rbac/permit.js';
 import { applyToKeys } from './keys/apply.js';
+import { applyToActivation } from './activation.js';
 import { changeSetting, found, POOL } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
@@ -29,6 +30,13 @@ export function judge(state: State, mutation: Mutation, index: number): Change[]
 
 function apply(state: State, mutation: Mutation): Change[] | Refusal {
   if (mutation.kind === 'PoolFounded') return found(state, mutation);
+  if (
+    mutation.kind === 'TransferKeyMade' ||
+    mutation.kind === 'PoolActivated' ||
+    mutation.kind === 'DomainRestored'
+  ) {
+    return applyToActivation(state, mutation);
+  }
   if (state.get('pool', POOL)?.activation !== 'Active')
     return new Refusal('NotActivated', 'The HSM is not activated');
   switch (mutation.kind) {
@@ -57,6 +65,9 @@ export type Tag = `key:${string}` | `principal:${string}` | 'assignments' | 'def
 export function tagsOf(mutation: Mutation): Tag[] {
   switch (mutation.kind) {
     case 'PoolFounded':
+    case 'TransferKeyMade':
+    case 'PoolActivated':
+    case 'DomainRestored':
     case 'SettingChanged':
       return ['pool'];
     case 'KeyVersionCreated':

@@ -28,9 +28,33 @@ export interface PoolFounded extends Envelope {
   readonly kind: 'PoolFounded';
   readonly pool: string;
   readonly founding: Founding;
+  /** Names the tokens that every member made or got before. */
+  readonly securityDomain: string;
   readonly internal: Readonly<Record<InternalPurpose, InternalKey>>;
   /** Names for the first role assignments, at least as many as there are. */
   readonly assignmentIds: readonly string[];
+}
+
+/** The key under which a security domain may be sent in; private half sealed, with a certificate. */
+export interface TransferKeyMade extends Envelope {
+  readonly kind: 'TransferKeyMade';
+  readonly key: InternalKey;
+}
+
+/** The security domain was downloaded. */
+export interface PoolActivated extends Envelope {
+  readonly kind: 'PoolActivated';
+}
+
+/** A security domain was sent in. Every member makes its token for it before it says "prepared". */
+export interface DomainRestored extends Envelope {
+  readonly kind: 'DomainRestored';
+  /** A UUID of this restoring's own: the name of the tokens. */
+  readonly securityDomain: string;
+  /** The restore blob as it came: each member opens it in its own slot. */
+  readonly blob: string;
+  /** All of them under the restored data-wrapping key; the TLS issuer is the pool's own, wrapped again. */
+  readonly internal: Readonly<Record<InternalPurpose, InternalKey>>;
 }
 
 export interface KeyVersionCreated extends Envelope {
@@ -131,7 +155,8 @@ export interface RoleAssignmentDeleted extends Envelope {
   readonly assignment: Assignment;
 }
 
-export type Mutation = PoolFounded | SettingChanged | KeyMutation | RoleMutation;
+export type Mutation = PoolFounded | ActivationMutation | SettingChanged | KeyMutation | RoleMutation;
+export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
 export type KeyMutation =
@@ -144,7 +169,10 @@ export type KeyMutation =
   | KeyRecovered
   | KeyPurged;
 
-/** The blobs that every slot must open before the mutation may stand. */
+/**
+ * The blobs that every slot must open before the mutation may stand. Those of a restored domain are opened by the token
+ * that is made for it.
+ */
 export function sealedIn(mutation: Mutation): readonly SealedKey[] {
   switch (mutation.kind) {
     case 'PoolFounded':
@@ -154,6 +182,10 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
       return [mutation.sealed];
     case 'KeyRestored':
       return mutation.versions;
+    case 'TransferKeyMade':
+      return [mutation.key.sealed];
+    case 'PoolActivated':
+    case 'DomainRestored':
     case 'SettingChanged':
     case 'RotationPolicySet':
     case 'KeyUpdated':

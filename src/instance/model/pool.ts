@@ -12,7 +12,10 @@ import { ADMINISTRATOR, CRYPTO_OFFICER, CRYPTO_USER } from './rbac/built-in-role
 export interface Pool {
   readonly name: string;
   readonly founded: Seconds;
+  /** Active once its security domain was downloaded, or another's restored; never back. */
   readonly activation: 'Active' | 'NotActivated';
+  /** Names the golden tokens that hold the domain's data-wrapping key; this pool's own name for it. */
+  readonly securityDomain: string;
   readonly tenantId: string;
   readonly issuers: Founding['issuers'];
   readonly attestors: NonNullable<Founding['attestors']>;
@@ -51,8 +54,16 @@ export const internalPurposes = [
 
 export type InternalPurpose = (typeof internalPurposes)[number];
 
+/** Those that belong to the security domain and come back with it. The TLS issuer belongs to the pool. */
+export const domainPurposes = ['owner', 'release-signer', 'backup-protection', 'export-wrapping'] as const;
+
+export type DomainPurpose = (typeof domainPurposes)[number];
+
+/** Purpose of the key under which a security domain is sent in; it exists while the pool waits for one. */
+export const TRANSFER = 'transfer';
+
 /** Id of an internal key in its slot. */
-export function internalId(purpose: InternalPurpose): string {
+export function internalId(purpose: InternalPurpose | typeof TRANSFER): string {
   return `internal/${purpose}`;
 }
 
@@ -66,7 +77,8 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
   const pool: Pool = {
     name: mutation.pool,
     founded: mutation.time,
-    activation: 'Active',
+    activation: 'NotActivated',
+    securityDomain: mutation.securityDomain,
     tenantId: founding.tenantId,
     issuers: founding.issuers,
     attestors: founding.attestors ?? [],

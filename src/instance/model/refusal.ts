@@ -33,6 +33,13 @@ export type RefusalCode =
   /** Without it nobody could give a role any more. */
   | 'LastAdministrator'
   | 'AlreadyFounded'
+  /** Another download or upload was first. */
+  | 'AlreadyActivated'
+  | 'TransferKeyExists'
+  /** There has been neither a download nor an upload. */
+  | 'NoDomainOperation'
+  /** A partition could not take over the domain that was sent in. */
+  | 'DomainUnusable'
   | 'AlreadySubmitted'
   /** The primary's slot could not open a key that another slot sealed. */
   | 'BlobUnreadable';

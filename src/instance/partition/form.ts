@@ -4,6 +4,7 @@ import type { SealedKey } from '../../values/key-spec.js';
 import type { Template } from '../pkcs11/attribute.js';
 import {
   customerKeyOf,
+  decryptingKeyOf,
   exchangeKeyOf,
   exportableKeyOf,
   exportableMacKey,
@@ -21,7 +22,10 @@ export interface Form {
 /** As what the key is. */
 export const plainForm: Form = {
   suffix: '',
-  template: ({ spec, exportable }) => (exportable ? exportableKeyOf(spec) : customerKeyOf(spec)),
+  template: ({ spec, exportable, decryptOnly }) => {
+    if (decryptOnly) return decryptingKeyOf(spec);
+    return exportable ? exportableKeyOf(spec) : customerKeyOf(spec);
+  },
 };
 
 // A blob holds bytes and no type: what is an AES key can be opened as a MAC key too.

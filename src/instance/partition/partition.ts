@@ -76,7 +76,9 @@ export class Partition {
   readonly #keeper: SlotKeeper;
   /** Public halves ready for verifying, by key id. */
   readonly #publicKeys = new LRUCache<string, PublicKey>({ max: PUBLIC_KEYS_MAX });
-  readonly #copy: WorkingCopy;
+  readonly #directory: TokenDirectory;
+  #copy: WorkingCopy;
+  #domain: string;
   /** Openings under way by key id, so that many requests for one key open it once. */
   readonly #opening = new Map<string, Promise<void>>();
   /** Wraps the keys that may be released; unknown until the pool is founded. */
@@ -84,9 +86,11 @@ export class Partition {
   #generating = 0;
   readonly #generators: (() => void)[] = [];
 
-  private constructor(keeper: SlotKeeper, copy: WorkingCopy) {
+  private constructor(keeper: SlotKeeper, directory: TokenDirectory, copy: WorkingCopy, domain: string) {
     this.#keeper = keeper;
+    this.#directory = directory;
     this.#copy = copy;
+    this.#domain = domain;
     this.capabilities = probe(keeper.mechanisms);
   }
 
@@ -109,7 +113,27 @@ export class Partition {
       ...options,
       pin,
     });
-    return new Partition(keeper, copy);
+    return new Partition(keeper, directory, copy, domain);
+  }
+
+  /** The domain whose token is open, or is being opened. */
+  get domain(): string {
+    return this.#domain;
+  }
+
+  /**
+   * Closes the token and opens that of another domain in its place. From this very call on all work waits for it; no
+   * key that was open stays so.
+   */
+  changeDomain(domain: string): Promise<void> {
+    this.#domain = domain;
+    return this.#keeper.reopen(async () => {
+      const old = this.#copy;
+      this.#copy = await this.#directory.copy(domain);
+      process.env['SOFTHSM2_CONF'] = this.#copy.configuration;
+      this.#publicKeys.clear();
+      await old.remove();
+    });
   }
 
   /** Keys that are open in the slot. */

@@ -2,10 +2,11 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { ExchangeKey, Result, Task } from './provisioner.js';
+import type { SealedKey } from '../../values/key-spec.js';
+import type { DomainKey, ExchangeKey, Result, Task } from './provisioner.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 
-export type { ExchangeKey } from './provisioner.js';
+export type { DomainKey, ExchangeKey } from './provisioner.js';
 
 /** A token that is made: not golden until {@link Provision.found} or `finish` has resolved. */
 export interface Joining {
@@ -80,10 +81,59 @@ export class Provision {
     }
   }
 
-  // Opened once more by a process that did not make it; only a token that opens becomes golden.
-  async #complete(copy: WorkingCopy, domain: string): Promise<void> {
+  /**
+   * Wraps this token's data-wrapping key for a security domain file.
+   * @param wrappingKey 32 random bytes for this file alone; the caller wipes them.
+   */
+  async exportDomain(domain: string, wrappingKey: Uint8Array): Promise<Uint8Array> {
+    const copy = await this.#directory.copy(domain);
+    try {
+      const pins = await this.#directory.pins();
+      const task: Task = { kind: 'export', module: this.#module, pins, wrappingKey };
+      return expect(await this.#oneTask(copy, task), 'wrapped').wrapped;
+    } finally {
+      await copy.remove();
+    }
+  }
+
+  /**
+   * Wraps keys that this token's data-wrapping key opens under one that comes from a security domain file. Leaves no
+   * token behind. The caller wipes the domain key.
+   */
+  async rewrap(domain: string, domainKey: DomainKey, keys: readonly SealedKey[]): Promise<SealedKey[]> {
+    const copy = await this.#directory.copy(domain);
+    try {
+      const { blobs } = expect(await this.#restore(copy, domainKey, keys), 'rewrapped');
+      return keys.map((key, place) => ({ ...key, blob: blobs[place] ?? new Uint8Array() }));
+    } finally {
+      await copy.remove();
+    }
+  }
+
+  /**
+   * Makes a golden token `to` beside `from`, the same but for the data-wrapping key, which comes from a security
+   * domain file; it must open each of `keys`. The caller wipes the domain key.
+   */
+  async restore(from: string, to: string, domainKey: DomainKey, keys: readonly SealedKey[]): Promise<void> {
+    const copy = await this.#directory.copy(from);
+    try {
+      await this.#restore(copy, domainKey, []);
+      await this.#complete(copy, to, keys);
+    } catch (error) {
+      await copy.remove();
+      throw error;
+    }
+  }
+
+  async #restore(copy: WorkingCopy, domainKey: DomainKey, keys: readonly SealedKey[]): Promise<Result> {
     const pins = await this.#directory.pins();
-    await this.#oneTask(copy, { kind: 'verify', module: this.#module, pins });
+    return this.#oneTask(copy, { kind: 'restore', module: this.#module, pins, domainKey, keys });
+  }
+
+  // Opened once more by a process that did not make it; only a token that opens becomes golden.
+  async #complete(copy: WorkingCopy, domain: string, keys: readonly SealedKey[] = []): Promise<void> {
+    const pins = await this.#directory.pins();
+    await this.#oneTask(copy, { kind: 'verify', module: this.#module, pins, keys });
     await this.#directory.promote(copy, domain);
   }
 

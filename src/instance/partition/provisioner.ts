@@ -1,22 +1,29 @@
 // The provisioner: a short-lived process that works as security officer on a private copy of a token. The officer's
 // logout voids every handle, so this is never done in a process that serves. Talks to its parent over the process
-// channel; what passes there is PINs inward, and outward only public keys and keys wrapped in a slot.
+// channel; what passes there is PINs and the wrapping key of a security domain file inward, and outward only public
+// keys and keys wrapped in a slot.
 import { Library } from '../pkcs11/library.js';
 import { CKG, CKM, TOKEN_FLAGS } from '../pkcs11/constants.js';
 import type { Session } from '../pkcs11/session.js';
 import { wipe } from '../../values/bytes.js';
+import type { SealedKey } from '../../values/key-spec.js';
+import { belongs } from './key-objects.js';
 import { findOne, findToken, loginAs } from './login.js';
+import { Worker } from './sessions.js';
 import type { Pins } from './token.js';
 import {
+  customerKeyOf,
   dwkCopy,
   dwkInterim,
   DWK_LABEL,
   exchangePrivate,
   exchangePublic,
+  exportingKey,
   joinerPublic,
   partitionPrivate,
   partitionPublic,
   PARTITION_KEY_LABEL,
+  restoringKey,
   storeKey,
   STORE_KEY_LABEL,
   TOKEN_LABEL,
@@ -37,15 +44,48 @@ export type Task =
   | { readonly kind: 'receive'; readonly wrapped: Uint8Array }
   /** Wrap the data-wrapping key for a joiner. */
   | { readonly kind: 'donate'; readonly module: string; readonly pins: Pins; readonly key: ExchangeKey }
-  /** See that the token opens and holds what it must. */
-  | { readonly kind: 'verify'; readonly module: string; readonly pins: Pins };
+  /** Wrap the data-wrapping key for a security domain file. */
+  | {
+      readonly kind: 'export';
+      readonly module: string;
+      readonly pins: Pins;
+      /** 32 random bytes, for this one file. */
+      readonly wrappingKey: Uint8Array;
+    }
+  /** Put the data-wrapping key of a security domain in the place of the token's own. */
+  | {
+      readonly kind: 'restore';
+      readonly module: string;
+      readonly pins: Pins;
+      readonly domainKey: DomainKey;
+      /** Under the old data-wrapping key; to be wrapped under the new one. */
+      readonly keys: readonly SealedKey[];
+    }
+  /** See that the token opens, holds what it must, and opens these keys. */
+  | {
+      readonly kind: 'verify';
+      readonly module: string;
+      readonly pins: Pins;
+      readonly keys?: readonly SealedKey[];
+    };
+
+/** A data-wrapping key on its way through a security domain file. */
+export interface DomainKey {
+  /** AES-256; whoever has both members can compute the data-wrapping key. */
+  readonly wrappingKey: Uint8Array;
+  /** AES key wrap with padding: 40 bytes. */
+  readonly wrapped: Uint8Array;
+}
 
 export type Result =
   | { readonly kind: 'done' }
   | { readonly kind: 'exchange'; readonly key: ExchangeKey }
   | { readonly kind: 'wrapped'; readonly wrapped: Uint8Array }
+  /** In the order of the task's keys. */
+  | { readonly kind: 'rewrapped'; readonly blobs: readonly Uint8Array[] }
   | { readonly kind: 'failed'; readonly reason: string };
 
+const WRAP = { type: CKM.AES_KEY_WRAP_PAD } as const;
 const OAEP = { type: CKM.RSA_PKCS_OAEP, parameter: { hashAlg: CKM.SHA_1, mgf: CKG.MGF1_SHA1 } } as const;
 
 // A fresh token, the officer logged in, the user's PIN set.
@@ -91,7 +131,42 @@ async function donate(library: Library, pins: Pins, key: ExchangeKey): Promise<B
   return session.wrapKey(OAEP, joiner, await findOne(session, DWK_LABEL));
 }
 
-async function verify(library: Library, pins: Pins): Promise<void> {
+async function exportDomain(library: Library, pins: Pins, value: Uint8Array): Promise<Buffer> {
+  const session = library.openSession(findToken(library), { readWrite: true });
+  await loginAs(session, 'SO', pins.so);
+  const wrapping = await session.createObject({ ...exportingKey, value });
+  wipe(value);
+  await session.logout();
+  await loginAs(session, 'USER', pins.user);
+  return session.wrapKey(WRAP, wrapping, await findOne(session, DWK_LABEL));
+}
+
+// The store key and the partition key stay: the instance's directory and its attestations do not change hands.
+async function restore(library: Library, task: Extract<Task, { kind: 'restore' }>): Promise<Buffer[]> {
+  const { pins, domainKey } = task;
+  const session = library.openSession(findToken(library), { readWrite: true });
+  await loginAs(session, 'SO', pins.so);
+  const restoring = await session.createObject({ ...restoringKey, value: domainKey.wrappingKey });
+  wipe(domainKey.wrappingKey);
+  const interim = await session.unwrapKey(WRAP, restoring, domainKey.wrapped, dwkInterim);
+  await session.destroyObject(restoring);
+  await session.logout();
+  await loginAs(session, 'USER', pins.user);
+  const [old, ...others] = await session.findObjects({ label: DWK_LABEL, token: true });
+  if (old === undefined || others.length > 0) throw new Error('the token has not one data-wrapping key');
+  const blobs: Buffer[] = [];
+  for (const { spec, blob } of task.keys) {
+    const key = await session.unwrapKey(WRAP, old, blob, customerKeyOf(spec));
+    blobs.push(await session.wrapKey(WRAP, interim, key));
+    await session.destroyObject(key);
+  }
+  await session.destroyObject(old);
+  await session.copyObject(interim, dwkCopy);
+  await session.destroyObject(interim);
+  return blobs;
+}
+
+async function verify(library: Library, pins: Pins, keys: readonly SealedKey[]): Promise<void> {
   const session = library.openSession(findToken(library));
   await loginAs(session, 'USER', pins.user);
   const dwk = await findOne(session, DWK_LABEL);
@@ -106,6 +181,12 @@ async function verify(library: Library, pins: Pins): Promise<void> {
   }
   await findOne(session, STORE_KEY_LABEL);
   await verifyPartitionKey(session);
+  const worker = new Worker(library, findToken(library));
+  for (const key of keys) {
+    const handle = await worker.owner.unwrapKey(WRAP, dwk, key.blob, customerKeyOf(key.spec));
+    if (!(await belongs(worker, handle, key))) throw new Error(`the blob of ${key.id} holds another key`);
+    await worker.owner.destroyObject(handle);
+  }
 }
 
 async function verifyPartitionKey(session: Session): Promise<void> {
@@ -172,8 +253,18 @@ async function carryOut(task: Task): Promise<Result> {
       await library.close();
       return { kind: 'wrapped', wrapped };
     }
+    case 'export': {
+      const wrapped = await exportDomain(library, task.pins, task.wrappingKey);
+      await library.close();
+      return { kind: 'wrapped', wrapped };
+    }
+    case 'restore': {
+      const blobs = await restore(library, task);
+      await library.close();
+      return { kind: 'rewrapped', blobs };
+    }
     case 'verify':
-      await verify(library, task.pins);
+      await verify(library, task.pins, task.keys ?? []);
       break;
   }
   await library.close();

@@ -90,6 +90,14 @@ export class SlotKeeper {
     return this.use(task);
   }
 
+  /**
+   * Ends the module and opens it again with whatever token `change` has put in its place. From this very call on
+   * every task waits for the new one.
+   */
+  reopen(change: () => Promise<void>): Promise<void> {
+    return this.#recycleAfter(this.#recycling, change);
+  }
+
   /** Ends all work and the module. */
   async close(): Promise<void> {
     await this.#whenQuiet();
@@ -104,14 +112,25 @@ export class SlotKeeper {
   #countDestroyed(): void {
     this.#destroyed += 1;
     if (this.#destroyed < this.#options.destroyedMax || this.#recycling) return;
-    this.#recycling = this.#recycle().finally(() => (this.#recycling = undefined));
-    // A module that does not come back fails the requests that wait for it, each with this error.
-    this.#recycling.catch(() => undefined);
+    void this.#recycleAfter(undefined);
   }
 
-  async #recycle(): Promise<void> {
+  #recycleAfter(earlier: Promise<void> | undefined, change?: () => Promise<void>): Promise<void> {
+    const recycling = (earlier ?? Promise.resolve())
+      .then(() => this.#recycle(change))
+      .finally(() => {
+        if (this.#recycling === recycling) this.#recycling = undefined;
+      });
+    this.#recycling = recycling;
+    // A module that does not come back fails the requests that wait for it, each with this error.
+    recycling.catch(() => undefined);
+    return recycling;
+  }
+
+  async #recycle(change?: () => Promise<void>): Promise<void> {
     await this.#whenQuiet();
     await this.#slot.library.close();
+    await change?.();
     this.#destroyed = 0;
     this.#slot = await openSlot(this.#options, () => this.#countDestroyed());
   }

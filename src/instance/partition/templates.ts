@@ -148,6 +148,41 @@ export const joinerPublic = {
   wrapTemplate: { trusted: true },
 } as const satisfies Template;
 
+// The wrapping key that goes into a security domain file, at either end. Its bytes are random and leave with the file,
+// so it must never wrap or open anything but the data-wrapping key: no other key is trusted, and what it opens is
+// protected like the data-wrapping key itself.
+const domainKey = {
+  class: CKO.SECRET_KEY,
+  keyType: CKK.AES,
+  token: false,
+  private: false,
+  trusted: true,
+  sensitive: true,
+  extractable: false,
+  encrypt: false,
+  decrypt: false,
+  sign: false,
+  verify: false,
+  derive: false,
+  allowedMechanisms: [CKM.AES_KEY_WRAP_PAD],
+} as const satisfies Template;
+
+/** Where the file is made. Without its WRAP_TEMPLATE the same key would also export customers' keys. */
+export const exportingKey = {
+  ...domainKey,
+  wrap: true,
+  unwrap: false,
+  wrapTemplate: { trusted: true },
+} as const satisfies Template;
+
+/** Where the domain is restored. */
+export const restoringKey = {
+  ...domainKey,
+  wrap: false,
+  unwrap: true,
+  unwrapTemplate: protectedKey,
+} as const satisfies Template;
+
 // PRIVATE keeps the value encrypted in memory between uses.
 const customerKey = { token: false, private: true, ...protectedKey } as const satisfies Template;
 
@@ -197,6 +232,11 @@ function usageOf(spec: KeySpec): Template {
  */
 export function customerKeyOf(spec: KeySpec): Template {
   return { ...usageOf(spec), ...customerKey };
+}
+
+/** An RSA key that decrypts and does not sign. */
+export function decryptingKeyOf(spec: KeySpec): Template {
+  return { ...customerKeyOf(spec), sign: false };
 }
 
 /** The public half of a customer's key, while the slot attests it. */

@@ -2,7 +2,9 @@
 // fsync; a kill in those milliseconds destroys the token. So the golden copy of a token is never opened: each process
 // works on a private copy, and a changed token becomes golden only after it was written, verified and synced.
 //
-// Layout of `directory`: golden/{domain}/ the token; work/ private copies, emptied at start; pins.json.
+// Layout of `directory`: golden/{domain}/ the token; work/ private copies, emptied at start; pins.json. While a domain
+// is being restored there are two golden tokens, which differ in nothing but the data-wrapping key; the pool's state
+// names the one that counts.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -40,11 +42,25 @@ export class TokenDirectory {
     return new TokenDirectory(directory);
   }
 
-  /** Id of the domain whose token this instance has; undefined before it was founded or joined. */
-  async domain(): Promise<string | undefined> {
-    const domains = await readdir(join(this.#directory, 'golden'));
-    assert(domains.length <= 1, 'one golden token');
-    return domains[0];
+  /** Ids of the domains whose tokens this instance has; none before it was founded or joined. */
+  async domains(): Promise<string[]> {
+    return (await readdir(join(this.#directory, 'golden'))).sort();
+  }
+
+  /** Removes the golden tokens of all other domains: their data-wrapping keys are gone with them. */
+  async keepOnly(domains: readonly string[]): Promise<void> {
+    const golden = join(this.#directory, 'golden');
+    for (const domain of await this.domains()) {
+      if (!domains.includes(domain)) await this.#removeGolden(domain);
+    }
+    await sync(golden);
+  }
+
+  // Out of the way in one step: a token of which half is gone must never be found in a golden place.
+  async #removeGolden(domain: string): Promise<void> {
+    const doomed = join(this.#directory, 'work', randomUUID());
+    await rename(join(this.#directory, 'golden', domain), doomed);
+    await rm(doomed, { recursive: true });
   }
 
   /** The PINs, made and sealed (mode 0600) when there are none. */
@@ -73,10 +89,13 @@ export class TokenDirectory {
     });
   }
 
-  /** Makes a working copy, closed and verified by the caller, the golden token. */
+  /** Makes a working copy, closed and verified by the caller, the golden token, in place of one that was left. */
   async promote(copy: WorkingCopy, domain: string): Promise<void> {
     assert(/^[0-9a-f-]{36}$/.test(domain), 'a domain id is a UUID');
     await syncTree(copy.tokens);
+    // Left by a restoring that was cut off and is done again; never the token in use, since a domain is founded or
+    // joined once.
+    if ((await this.domains()).includes(domain)) await this.#removeGolden(domain);
     await rename(copy.tokens, join(this.#directory, 'golden', domain));
     await sync(join(this.#directory, 'golden'));
     await copy.remove();

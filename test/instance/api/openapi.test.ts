@@ -1,5 +1,5 @@
 // The description that is served: it holds every route and nothing else, and real answers are as it says.
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { said, saidOf } from '../../../src/instance/api/answers.js';
 import { internalId } from '../../../src/instance/model/pool.js';
@@ -7,8 +7,13 @@ import { routes } from '../../../src/instance/api/routes.js';
 import { apiVersions } from '../../../src/instance/api/versions.js';
 import { STRANGER } from '../hsm/fake-hsm.js';
 import { AttestationService } from '../hsm/attestation-service.js';
+import { readCertificate } from '../../../src/security-domain/certificates.js';
+import { readSecurityDomain } from '../../../src/security-domain/file.js';
+import { makeRestoreBlob } from '../../../src/security-domain/restore-blob.js';
+import { published } from '../../security-domain/custodians.js';
 import { bodyOf, definitionId, GUID } from './samples.js';
 import { Served, textOf, tokenFor, type Answer } from './served.js';
+import { waiting } from './waiting.js';
 
 interface Reference {
   readonly $ref: string;
@@ -323,6 +328,32 @@ describe('answers', () => {
     await ask('GET', `${assignments}/${GUID}`);
     await ask('DELETE', `${assignments}/${GUID}`);
     await ask('DELETE', `${definitions}/${GUID}`);
+  });
+
+  it('of the security domain are as described', async () => {
+    const [source, empty] = [await waiting(), await waiting()];
+    const askOf = async (pool: Served, method: string, path: string, body?: unknown): Promise<Answer> => {
+      const answer = await pool.ask(method, path, { body });
+      hold(method, path, answer);
+      return answer;
+    };
+    const certificates = published.map(({ certificate: { der } }) => ({
+      kty: 'RSA',
+      x5c: [der.toString('base64')],
+    }));
+    const { json } = await askOf(source, 'POST', '/securitydomain/download', { certificates, required: 2 });
+    await askOf(source, 'GET', '/securitydomain/download/pending');
+    const transfer = await askOf(empty, 'GET', '/securitydomain/upload');
+    const { x5c } = JSON.parse(textOf(transfer.json['transfer_key'])) as { x5c: [string] };
+    const blob = await makeRestoreBlob({
+      file: readSecurityDomain(textOf(json['value'])),
+      keys: published.map(({ key }) => key),
+      exchange: readCertificate(Buffer.from(x5c[0], 'base64'), 'exchange'),
+      random: randomBytes,
+    });
+    await askOf(empty, 'POST', '/securitydomain/upload', { value: blob });
+    await askOf(empty, 'GET', '/securitydomain/upload/pending');
+    await Promise.all([source.stop(), empty.stop()]);
   });
 
   it('of every operation were held to the description', () => {

@@ -51,6 +51,11 @@ it('the routes are these and no others', () => {
       'POST /keys/{name}/{version}/unwrapkey needs keys/unwrap/action at key',
       'POST /keys/{name}/{version}/verify needs keys/verify/action at key',
       'POST /keys/{name}/{version}/wrapkey needs keys/wrap/action at key',
+      'POST /securitydomain/download needs securitydomain/download/action at /',
+      'GET /securitydomain/download/pending needs securitydomain/download/read at /',
+      'GET /securitydomain/upload needs securitydomain/transferkey/read at /',
+      'POST /securitydomain/upload needs securitydomain/upload/action at /',
+      'GET /securitydomain/upload/pending needs securitydomain/upload/read at /',
       'POST /rng needs rng/action at /',
       'PUT /keys/{name} needs keys/import/action at key',
       ...(

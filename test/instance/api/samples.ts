@@ -21,6 +21,8 @@ export function bodyOf({ body, path }: Route): unknown {
     return { properties: { roleDefinitionId: definitionId(CRYPTO_AUDITOR), principalId: STRANGER } };
   }
   if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
+  if (path === 'securitydomain/download') return { certificates: [], required: 2 };
+  if (path === 'securitydomain/upload') return { value: '{}' };
   if (path.endsWith('create')) return { kty: 'EC' };
   if (path === 'keys/{name}') return { key: { kty: 'oct', k: 'AAAAAAAAAAAAAAAAAAAAAA' } };
   if (path.endsWith('release')) return { target: 'a.b.c' };

@@ -8,6 +8,7 @@ import pino from 'pino';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
 import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
 import { issueCertificate, toPem } from '../../../src/values/certificate.js';
+import type { TrustedIssuer } from '../../../src/values/messages.js';
 import { FakeHsm, OPERATOR, TENANT } from '../hsm/fake-hsm.js';
 
 export const ISSUER = 'https://localhost:8443/adfs';
@@ -85,9 +86,14 @@ export class Served {
     private readonly agent: Agent,
   ) {}
 
-  static async start(requestMsMax?: number): Promise<Served> {
+  /** `make` gives another HSM than the usual one, which is active. */
+  static async start(
+    requestMsMax?: number,
+    make: (issuers: readonly TrustedIssuer[]) => FakeHsm | Promise<FakeHsm> = (issuers) =>
+      new FakeHsm(issuers),
+  ): Promise<Served> {
     const jwk = { ...(await exportJWK(issuerKeys.publicKey)), kid: 'one', alg: 'ES256' };
-    const hsm = new FakeHsm([{ issuer: ISSUER, keys: [jwk] }]);
+    const hsm = await make([{ issuer: ISSUER, keys: [jwk] }]);
     const log: string[] = [];
     const audit = new MemoryAudit();
     const server = createServer({

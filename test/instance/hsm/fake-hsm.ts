@@ -12,9 +12,11 @@ import {
 import type { Caller } from '../../../src/instance/model/rbac/records.js';
 import { Refusal, RefusedError } from '../../../src/instance/model/refusal.js';
 import { emptyState, Overlay } from '../../../src/instance/model/state.js';
+import type { DomainKey } from '../../../src/instance/partition/provision.js';
+import type { SealedKey } from '../../../src/values/key-spec.js';
 import { newUuid } from '../../../src/values/ids.js';
 import type { Founding, TrustedIssuer } from '../../../src/values/messages.js';
-import { internalKeys } from '../model/fixtures.js';
+import { DOMAIN, internalKeys } from '../model/fixtures.js';
 import { FakePartition } from './fake-partition.js';
 
 export const TENANT = '11111111-1111-4111-8111-111111111111';
@@ -27,12 +29,34 @@ export function callerOf(objectId: string, ...groups: string[]): Caller {
   return { objectId, groups };
 }
 
+/** Wraps what is no key, and takes every domain. */
+class FakeDomains {
+  /** What the next restoring fails with. */
+  failure: Error | undefined;
+  readonly exported: DomainKey[] = [];
+  readonly rewrapped: DomainKey[] = [];
+
+  exportKey(): Promise<DomainKey> {
+    const key = { wrappingKey: Buffer.alloc(32, 1), wrapped: Buffer.alloc(40, 2) };
+    this.exported.push(key);
+    return Promise.resolve(key);
+  }
+
+  rewrap(key: DomainKey, keys: readonly SealedKey[]): Promise<SealedKey[]> {
+    if (this.failure) return Promise.reject(this.failure);
+    // A copy: the caller wipes what it gave.
+    this.rewrapped.push({ wrappingKey: Buffer.from(key.wrappingKey), wrapped: Buffer.from(key.wrapped) });
+    return Promise.resolve(keys.map((sealed) => ({ ...sealed, blob: Buffer.from('rewrapped') })));
+  }
+}
+
 export class FakeHsm implements Hsm {
   readonly state = new Overlay(emptyState);
   readonly fake = new FakePartition();
   readonly attestorKeys = new IssuerMetadata();
   /** The stand-in, unless a test puts a real one here. */
   partition = this.fake.asPartition;
+  readonly domains = new FakeDomains();
   readonly instance = 0;
   /** What the next writes fail with. */
   outage: Error | undefined;
@@ -47,7 +71,14 @@ export class FakeHsm implements Hsm {
   #index = 0;
 
   constructor(issuers: readonly TrustedIssuer[] = [], founded = true) {
-    if (founded) this.found({ issuers });
+    if (!founded) return;
+    this.found({ issuers });
+    this.activate();
+  }
+
+  /** As if the security domain had been downloaded. */
+  activate(): void {
+    this.#apply({ kind: 'PoolActivated', id: newUuid(), time: this.now() });
   }
 
   found(wish: Partial<Founding>): void {
@@ -66,6 +97,7 @@ export class FakeHsm implements Hsm {
       time: this.now(),
       pool: 'dev',
       founding,
+      securityDomain: DOMAIN,
       internal: internalKeys(),
       assignmentIds: Array.from({ length: 8 }, newUuid),
     });

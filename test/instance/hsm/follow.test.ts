@@ -7,7 +7,7 @@ import { Follower } from '../../../src/instance/hsm/follow.js';
 import type { Committed } from '../../../src/instance/hsm/hsm.js';
 import { hashOfChanges } from '../../../src/instance/hsm/tail.js';
 import { judge } from '../../../src/instance/model/judge.js';
-import type { Mutation } from '../../../src/instance/model/mutation.js';
+import type { DomainRestored, Mutation } from '../../../src/instance/model/mutation.js';
 import { Refusal } from '../../../src/instance/model/refusal.js';
 import { emptyState, Overlay, tableNames, type Tables } from '../../../src/instance/model/state.js';
 import type { Partition } from '../../../src/instance/partition/partition.js';
@@ -20,7 +20,16 @@ import { Store } from '../../../src/instance/store/store.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import type { SealedKey } from '../../../src/values/key-spec.js';
-import { created, founded, NOW, plain } from '../model/fixtures.js';
+import {
+  activated,
+  created,
+  DOMAIN,
+  founded,
+  NOW,
+  plain,
+  restored,
+  transferKeyMade,
+} from '../model/fixtures.js';
 
 const directories: string[] = [];
 const members: Member[] = [];
@@ -141,6 +150,31 @@ class Slot {
   forget(id: string): void {
     this.forgotten.push(id);
   }
+
+  /** What was done to the tokens, in order. */
+  readonly tokens: string[] = [];
+  /** What becomes of staging. */
+  staging: Promise<void> | undefined;
+
+  async stage({ securityDomain }: DomainRestored): Promise<void> {
+    this.tokens.push(`stage ${securityDomain}`);
+    await this.staging;
+  }
+
+  open(securityDomain: string): Promise<void> {
+    this.tokens.push(`open ${securityDomain}`);
+    return Promise.resolve();
+  }
+
+  keepOnly(securityDomains: readonly string[]): Promise<void> {
+    this.tokens.push(`keep ${securityDomains.join(' ')}`);
+    return Promise.resolve();
+  }
+
+  discard(securityDomain: string): Promise<void> {
+    this.tokens.push(`discard ${securityDomain}`);
+    return Promise.resolve();
+  }
 }
 
 interface Member {
@@ -167,7 +201,12 @@ async function startMember(self: number, path = makePath(), slot = new Slot()): 
   const replication = new Replication(wire.asMesh);
   const partition = slot as unknown as Partition;
   try {
-    const follower = await Follower.start(self, FIXED_VIEW, { store, partition, replication });
+    const follower = await Follower.start(self, FIXED_VIEW, {
+      store,
+      partition,
+      replication,
+      domains: slot,
+    });
     const member: Member = { self, path, wire, slot, store, replication, follower, failure: undefined };
     members.push(member);
     const answer = (from: number, question: unknown) =>
@@ -188,13 +227,14 @@ function linkAll(all: readonly Member[]): void {
 
 type Three = readonly [Member, Member, Member];
 
-/** Three members in sync, with a founded pool. */
+/** Three members in sync, with an active pool. */
 async function pool(): Promise<Three> {
   const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
   linkAll(all);
   await until(() => all.every(({ replication }) => replication.inSync));
   await all[0].follower.submit(founded());
-  await until(() => all.every(({ store }) => store.applied === 1));
+  await all[0].follower.submit(activated());
+  await until(() => all.every(({ store }) => store.applied === 2));
   return all;
 }
 
@@ -221,7 +261,7 @@ describe('follow: mutations', () => {
         return member.follower.submit(created(`key${place}`, 'v1'));
       }),
     );
-    await until(() => all.every(({ store }) => store.applied === 31));
+    await until(() => all.every(({ store }) => store.applied === 32));
     expect(new Set(committed.map(({ index }) => index)).size).toBe(30);
     committed.forEach(({ changes }, place) =>
       expect(changes[0]).toMatchObject({ table: 'keys', id: `key${place}` }),
@@ -269,7 +309,7 @@ describe('follow: mutations', () => {
     await expect(all[1].follower.submit(created('k', 'v1'))).rejects.toMatchObject(
       refusedWith('BlobUnreadable'),
     );
-    expect(all.map(({ store, failure }) => [store.applied, failure])).toEqual(Array(3).fill([1, undefined]));
+    expect(all.map(({ store, failure }) => [store.applied, failure])).toEqual(Array(3).fill([2, undefined]));
     await all[1].follower.submit(created('k', 'v2'));
   });
 
@@ -341,7 +381,7 @@ describe('follow: mutations', () => {
     await all[1].follower.submit(mutation);
     for (const { follower } of all)
       await expect(follower.submit(mutation)).rejects.toMatchObject(refusedWith('AlreadySubmitted'));
-    expect(all[0].store.applied).toBe(2);
+    expect(all[0].store.applied).toBe(3);
   });
 
   test('with a member missing nothing is changed, and it is said why', async () => {
@@ -359,7 +399,7 @@ describe('follow: mutations', () => {
     });
     all[0].wire.link(all[2].wire);
     await until(() => all[0].replication.inSync);
-    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(2);
+    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(3);
   });
 
   test('a key that is purged is closed in every slot', async () => {
@@ -424,7 +464,6 @@ describe('follow: reads', () => {
 // A primary played by hand: it sends what no sound one would.
 describe('follow: a backup and its primary', () => {
   const state = new Overlay(emptyState);
-  const log: Entry[] = [];
 
   function entryOf(mutation: Mutation, after: Head, wish: { changesHash?: Buffer } = {}): Entry {
     const changes = judge(state, mutation, after.index + 1);
@@ -437,11 +476,15 @@ describe('follow: a backup and its primary', () => {
     });
   }
 
-  const first = entryOf(founded(), EMPTY_HEAD);
-  const foundedChanges = judge(state, decode(first.mutation) as Mutation, 1);
-  if (foundedChanges instanceof Refusal) throw new Error('refused');
-  state.apply(foundedChanges);
-  log.push(first);
+  function applied(entry: Entry): Entry {
+    const changes = judge(state, decode(entry.mutation) as Mutation, entry.index);
+    if (changes instanceof Refusal) throw new Error('refused');
+    state.apply(changes);
+    return entry;
+  }
+
+  const founding = applied(entryOf(founded(), EMPTY_HEAD));
+  const first = applied(entryOf(activated(), founding));
 
   function say(member: Member, message: Message): void {
     member.wire.emit('message', 0, { type: 'replica', message: decode(encode(message)) });
@@ -452,16 +495,16 @@ describe('follow: a backup and its primary', () => {
     return packets.map(({ message }) => message).filter((message) => message.type === type);
   }
 
-  /** A backup that holds the founding as committed. */
+  /** A backup that holds the activation as committed. */
   async function backup(): Promise<Member> {
     const member = await startMember(1);
     member.wire.linkByHand(0);
-    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [first] });
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [founding, first] });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 1),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
     );
-    say(member, { type: 'committed', epoch: 1, index: 1 });
-    await until(() => member.store.applied === 1);
+    say(member, { type: 'committed', epoch: 1, index: 2 });
+    await until(() => member.store.applied === 2);
     return member;
   }
 
@@ -483,14 +526,14 @@ describe('follow: a backup and its primary', () => {
     // What takes the place is judged without it.
     const other = entryOf(created('other', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry: other });
-    say(member, { type: 'committed', epoch: 1, index: 1 });
+    say(member, { type: 'committed', epoch: 1, index: 2 });
     // By its hash: the entry that was cut stood at the same index.
     await until(() =>
       told(member, 'prepared').some(
         (message) => 'head' in message && Buffer.compare(message.head.hash, other.hash) === 0,
       ),
     );
-    say(member, { type: 'committed', epoch: 1, index: 2 });
+    say(member, { type: 'committed', epoch: 1, index: 3 });
     await until(() => member.follower.state.get('keys', 'other') !== undefined);
   });
 
@@ -499,7 +542,7 @@ describe('follow: a backup and its primary', () => {
     const entry = entryOf(created('k', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     // Opened a second time, the store shows what would be there after a kill.
     const copy = await Store.open<Tables>(member.path, Buffer.alloc(32, 3), tableNames);
@@ -529,10 +572,10 @@ describe('follow: a backup and its primary', () => {
     const before = told(member, 'prepared').length;
     say(member, { type: 'prepare', epoch: 1, entry: entry() });
     await until(() => member.failure !== undefined);
-    expect(member.failure?.message).toBe('entry 2 changes something else here than at the primary');
+    expect(member.failure?.message).toBe('entry 3 changes something else here than at the primary');
     await idle();
     expect(told(member, 'prepared')).toHaveLength(before);
-    expect(member.store.applied).toBe(1);
+    expect(member.store.applied).toBe(2);
   });
 
   test('a primary that lacks what is committed here stops the member', async () => {
@@ -572,7 +615,7 @@ describe('follow: a backup and its primary', () => {
     const entry = entryOf(created('k', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     await member.store.close();
     members.splice(members.indexOf(member), 1);
@@ -590,12 +633,150 @@ describe('follow: a backup and its primary', () => {
     const member = await backup();
     say(member, { type: 'prepare', epoch: 1, entry: entryOf(created('k', 'v1'), first) });
     await until(() =>
-      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
+      told(member, 'prepared').some((message) => 'head' in message && message.head.index === 3),
     );
     await member.store.close();
     members.splice(members.indexOf(member), 1);
     const slot = new Slot();
     slot.wishes.set('k/v1', Promise.reject(new Error('my slot is broken')));
     await expect(startMember(1, member.path, slot)).rejects.toThrow('my slot is broken');
+  });
+});
+
+describe('follow: a restored security domain', () => {
+  const OTHER = 'eeeeeeee-0000-4000-8000-000000000000';
+  const STAGED = `stage ${OTHER}`;
+
+  /** Three members of a pool that waits and has given out its transfer key. */
+  async function waiting(): Promise<Three> {
+    const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
+    linkAll(all);
+    await until(() => all.every(({ replication }) => replication.inSync));
+    await all[0].follower.submit(founded());
+    await all[0].follower.submit(transferKeyMade());
+    await until(() => all.every(({ store }) => store.applied === 2));
+    return all;
+  }
+
+  /** Ends a member as a kill does, and starts it again on its file. */
+  async function again({ self, path, store }: Member): Promise<Member> {
+    const place = members.findIndex((member) => member.store === store);
+    members.splice(place, 1);
+    await store.close();
+    return startMember(self, path);
+  }
+
+  test('every member makes its token before it says prepared, and serves from it in the turn of the commit', async () => {
+    const all = await waiting();
+    let staged: () => void = () => undefined;
+    all[2].slot.staging = new Promise((resolve) => (staged = resolve));
+    const seen = watch(all[1].follower.submit(restored(OTHER)));
+    await until(() => all.every(({ slot }) => slot.tokens.includes(STAGED)));
+    await idle();
+    expect(seen.state).toBe('waiting');
+    for (const { slot, store } of all) expect([slot.tokens, store.applied]).toEqual([[STAGED], 2]);
+    staged();
+    await until(() => all.every(({ slot }) => slot.tokens.length === 3));
+    expect(seen.state).toBe('resolved');
+    for (const { slot, follower } of all) {
+      expect(slot.tokens).toEqual([STAGED, `open ${OTHER}`, `keep ${OTHER}`]);
+      expect(follower.state.get('pool', 'pool')).toMatchObject({
+        activation: 'Active',
+        securityDomain: OTHER,
+      });
+      expect(slot.forgotten).toEqual(['internal/transfer/1']);
+    }
+  });
+
+  test('a domain that the primary cannot take over is refused, and nobody else hears of it', async () => {
+    const all = await waiting();
+    all[0].slot.staging = Promise.reject(new Error('the token cannot be provisioned'));
+    all[0].slot.staging.catch(() => undefined);
+    await expect(all[1].follower.submit(restored(OTHER))).rejects.toMatchObject(
+      refusedWith('DomainUnusable'),
+    );
+    expect([all[1].slot.tokens, all[2].slot.tokens]).toEqual([[], []]);
+    expect(all.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
+  });
+
+  test('a backup that cannot take it over stops, since the others could', async () => {
+    const all = await waiting();
+    all[2].slot.staging = Promise.reject(new Error('the token cannot be provisioned'));
+    all[2].slot.staging.catch(() => undefined);
+    all[0].follower.submit(restored(OTHER)).catch(() => undefined);
+    await until(() => all[2].failure !== undefined);
+    expect(all[2].failure?.message).toBe('the token cannot be provisioned');
+    expect(all.every(({ store }) => store.applied === 2)).toBe(true);
+  });
+
+  test('of two the first that is decided stands, and the token of the other is thrown away', async () => {
+    const all = await waiting();
+    const second = 'ffffffff-0000-4000-8000-000000000000';
+    const outcomes = await Promise.allSettled([
+      all[1].follower.submit(restored(OTHER)),
+      all[2].follower.submit(restored(second)),
+    ]);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const lost = outcomes[0].status === 'fulfilled' ? second : OTHER;
+    const won = lost === OTHER ? second : OTHER;
+    await until(() => all[0].slot.tokens.includes(`discard ${lost}`));
+    for (const { slot, follower } of all) {
+      await until(() => slot.tokens.includes(`keep ${won}`));
+      expect(slot.tokens).not.toContain(`open ${lost}`);
+      expect(follower.state.get('pool', 'pool')).toMatchObject({ securityDomain: won });
+    }
+  });
+
+  test('killed before it is decided, a member makes its token again and serves from the old one', async () => {
+    const all = await waiting();
+    all[2].slot.staging = new Promise(() => undefined);
+    all[0].follower.submit(restored(OTHER)).catch(() => undefined);
+    await until(() => all.every(({ slot }) => slot.tokens.includes(STAGED)));
+    // The entry is on the disk of the backup that is still making its token.
+    await idle();
+    all[1].wire.cut(all[2].wire);
+    all[0].wire.cut(all[2].wire);
+    const back = await again(all[2]);
+    expect(back.slot.tokens).toEqual([`open ${DOMAIN}`, STAGED, `keep ${DOMAIN} ${OTHER}`]);
+    back.wire.link(all[0].wire);
+    back.wire.link(all[1].wire);
+    await until(() => back.slot.tokens.includes(`keep ${OTHER}`));
+    expect(back.slot.tokens.slice(3)).toEqual([`open ${OTHER}`, `keep ${OTHER}`]);
+    await until(() => all[0].follower.state.get('pool', 'pool')?.activation === 'Active');
+  });
+
+  test('started again after the commit, a member serves from the new token', async () => {
+    const all = await waiting();
+    await all[0].follower.submit(restored(OTHER));
+    await until(() => all.every(({ store }) => store.applied === 3));
+    const fresh = await again(all[2]);
+    expect(fresh.slot.tokens).toEqual([`open ${OTHER}`, `keep ${OTHER}`]);
+    expect(fresh.slot.learned).toEqual(['internal/export-wrapping']);
+  });
+
+  test('with the restoring and what came after it undecided, the order is: old, made, new', async () => {
+    const path = makePath();
+    const store = await Store.open<Tables>(path, Buffer.alloc(32, 3), tableNames);
+    const state = new Overlay(emptyState);
+    let head: Head = EMPTY_HEAD;
+    for (const mutation of [founded(), transferKeyMade(), restored(OTHER), created('k', 'v1')]) {
+      const changes = judge(state, mutation, head.index + 1);
+      if (changes instanceof Refusal) throw new Error('refused');
+      state.apply(changes);
+      const entry: Entry = chain(head, {
+        epoch: 1,
+        time: mutation.time,
+        mutation: encode(mutation),
+        changesHash: hashOfChanges(changes),
+      });
+      await store.append([entry]);
+      head = entry;
+    }
+    await store.close();
+    const slot = new Slot();
+    const member = await startMember(1, path, slot);
+    expect(slot.tokens).toEqual([`open ${DOMAIN}`, STAGED, `open ${OTHER}`, `keep ${DOMAIN} ${OTHER}`]);
+    expect(slot.proven.at(-1)).toBe('k/v1');
+    expect(member.store.applied).toBe(0);
   });
 });

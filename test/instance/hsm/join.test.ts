@@ -8,6 +8,7 @@ import type { TokenDirectory } from '../../../src/instance/partition/token.js';
 import type { Replication } from '../../../src/instance/replication/replication.js';
 import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
 import type { Founding } from '../../../src/values/messages.js';
+import { DOMAIN } from '../model/fixtures.js';
 import { FakeHsm, OPERATOR, TENANT } from './fake-hsm.js';
 
 const key = { modulus: Buffer.of(1), exponent: Buffer.of(3) };
@@ -43,7 +44,9 @@ function place(
     ask: (member: number, question: unknown) =>
       note(`ask ${member} ${isJoinQuestion(question) ? 'to join' : 'otherwise'}`, answer()),
   } as unknown as Replication;
-  const tokens = { domain: () => Promise.resolve(present) } as unknown as TokenDirectory;
+  const tokens = {
+    domains: () => Promise.resolve(present === undefined ? [] : [present]),
+  } as unknown as TokenDirectory;
   return { done, parts: { tokens, provision, replication }, provision };
 }
 
@@ -108,10 +111,12 @@ describe('founding', () => {
 
   test('makes the pool with a TLS root of its own, which speaks for its own names only', async () => {
     const hsm = new FakeHsm([], false);
-    await foundPool(hsm, 'dev', 'managedhsm.localhost', founding);
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', DOMAIN, founding);
     expect(hsm.state.get('pool', POOL)).not.toHaveProperty('movableClock');
     expect(hsm.state.get('pool', POOL)).toMatchObject({
       name: 'dev',
+      activation: 'NotActivated',
+      securityDomain: DOMAIN,
       retentionDays: 7,
       purgeProtection: true,
     });
@@ -128,7 +133,7 @@ describe('founding', () => {
   test('certifies by the time of the machine, and dates the pool by its own clock', async () => {
     const hsm = new FakeHsm([], false);
     hsm.clock = Math.floor(Date.now() / 1_000) + 100 * 86_400;
-    await foundPool(hsm, 'dev', 'managedhsm.localhost', { ...founding, movableClock: true });
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', DOMAIN, { ...founding, movableClock: true });
     expect(hsm.state.get('pool', POOL)).toMatchObject({ founded: hsm.clock, movableClock: true });
     const der = hsm.state.get('internal', 'tls-issuer')?.certificate ?? Buffer.alloc(0);
     expect(Date.parse(new X509Certificate(der).validFrom)).toBeLessThanOrEqual(Date.now());
@@ -136,7 +141,7 @@ describe('founding', () => {
 
   test('happens once', async () => {
     const hsm = new FakeHsm();
-    await foundPool(hsm, 'dev', 'managedhsm.localhost', founding);
+    await foundPool(hsm, 'dev', 'managedhsm.localhost', DOMAIN, founding);
     expect(hsm.submitted).toEqual([]);
   });
 });

@@ -1,5 +1,11 @@
 // Mutations and states for tests of the model.
-import type { KeyMutation, KeyVersionCreated, Mutation } from '../../../src/instance/model/mutation.js';
+import type {
+  DomainRestored,
+  KeyMutation,
+  KeyVersionCreated,
+  Mutation,
+  TransferKeyMade,
+} from '../../../src/instance/model/mutation.js';
 import type { KeyVersion } from '../../../src/instance/model/keys/records.js';
 import { judge } from '../../../src/instance/model/judge.js';
 import { Refusal, type RefusalCode } from '../../../src/instance/model/refusal.js';
@@ -15,6 +21,9 @@ import type { Founding } from '../../../src/values/messages.js';
 
 export const ADMIN = 'aaaaaaaa-0000-4000-8000-000000000000';
 export const NOW = 1_800_000_000;
+
+/** The domain that a pool is founded with. */
+export const DOMAIN = 'dddddddd-0000-4000-8000-000000000000';
 
 const ecSpec: KeySpec = { kty: 'EC-HSM', curve: 'P-256' };
 let count = 0;
@@ -39,8 +48,35 @@ export function founded(wish: Partial<Founding> = {}): Mutation {
       purgeProtection: false,
       ...wish,
     },
+    securityDomain: DOMAIN,
     internal: internalKeys(),
     assignmentIds: ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'],
+  };
+}
+
+/** The security domain was downloaded. */
+export function activated(): Mutation {
+  return { kind: 'PoolActivated', id: nextId(), time: NOW };
+}
+
+/** The transfer key of a pool that waits. */
+export function transferKeyMade(): TransferKeyMade {
+  const { sealed, ...rest } = internalKeys().owner;
+  const key = { ...rest, sealed: { ...sealed, id: 'internal/transfer/1' } };
+  return { kind: 'TransferKeyMade', id: nextId(), time: NOW, key };
+}
+
+/** Another domain was sent in. */
+export function restored(securityDomain: string): DomainRestored {
+  const internal = internalKeys();
+  const owner = { ...internal.owner, certificate: Buffer.of(2) };
+  return {
+    kind: 'DomainRestored',
+    id: nextId(),
+    time: NOW,
+    securityDomain,
+    blob: '{}',
+    internal: { ...internal, owner },
   };
 }
 
@@ -101,10 +137,11 @@ export class Log {
   }
 }
 
-/** A log whose pool is founded. */
+/** A log whose pool is founded and active. */
 export function foundedLog(wish: Partial<Founding> = {}): Log {
   const log = new Log();
   log.take(founded(wish));
+  log.take(activated());
   return log;
 }
 

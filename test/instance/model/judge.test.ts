@@ -5,7 +5,7 @@ import { builtInRoles, dataActions } from '../../../src/instance/model/rbac/buil
 import type { Scope } from '../../../src/instance/model/rbac/records.js';
 import { Refusal } from '../../../src/instance/model/refusal.js';
 import { emptyState, OUTCOMES_KEPT, Overlay, put } from '../../../src/instance/model/state.js';
-import { ADMIN, created, founded, foundedLog, Log, plain } from './fixtures.js';
+import { activated, ADMIN, created, founded, foundedLog, Log, plain } from './fixtures.js';
 
 const STRANGER = 'bbbbbbbb-0000-4000-8000-000000000000';
 
@@ -18,6 +18,7 @@ describe('founding', () => {
 
   it('comes before everything else', () => {
     expect(new Log().take(created('k', 'v'))).toBe('NotActivated');
+    expect(new Log().take(activated())).toBe('NotActivated');
   });
 
   it('gives the administrators their role, the crypto users theirs, and nobody else anything', () => {

@@ -6,7 +6,13 @@ import { Library } from '../../../src/instance/pkcs11/library.js';
 import type { Session } from '../../../src/instance/pkcs11/session.js';
 import type { Template } from '../../../src/instance/pkcs11/attribute.js';
 import { findOne, findToken, loginAs } from '../../../src/instance/partition/login.js';
-import { customerKeyOf, DWK_LABEL, PARTITION_KEY_LABEL } from '../../../src/instance/partition/templates.js';
+import {
+  customerKeyOf,
+  DWK_LABEL,
+  exportingKey,
+  PARTITION_KEY_LABEL,
+  restoringKey,
+} from '../../../src/instance/partition/templates.js';
 import type { WorkingCopy } from '../../../src/instance/partition/token.js';
 import { foundedPlace, modulePath, type Place } from './place.js';
 
@@ -203,6 +209,62 @@ describe("a customer's key", () => {
     const wrapping = await session.unwrapKey(WRAP, dwk, blob, aes);
     await expect(session.wrapKey({ type: CKM.AES_KEY_WRAP }, wrapping, key)).rejects.toEqual(
       refused('CKR_KEY_NOT_WRAPPABLE'),
+    );
+  });
+});
+
+describe('the wrapping key of a security domain file', () => {
+  const value = Buffer.alloc(32, 7);
+  let exporting: number;
+  let restoring: number;
+  let exported: Buffer;
+
+  beforeAll(async () => {
+    const pins = await place.tokens.pins();
+    await session.logout();
+    await loginAs(session, 'SO', pins.so);
+    exporting = await session.createObject({ ...exportingKey, value });
+    restoring = await session.createObject({ ...restoringKey, value });
+    await session.logout();
+    await loginAs(session, 'USER', pins.user);
+    dwk = await findOne(session, DWK_LABEL);
+    exported = await session.wrapKey(WRAP, exporting, dwk);
+  });
+
+  test("exports the data-wrapping key and no customer's", async () => {
+    expect(exported).toHaveLength(40);
+    await expect(session.wrapKey(WRAP, exporting, await generate(aes))).rejects.toEqual(
+      refused('CKR_KEY_NOT_WRAPPABLE'),
+    );
+    const loose: Template = { class: CKO.SECRET_KEY, keyType: CKK.AES, token: false, private: true };
+    await expect(
+      session.wrapKey(WRAP, exporting, await generate({ ...loose, extractable: true })),
+    ).rejects.toEqual(refused('CKR_KEY_NOT_WRAPPABLE'));
+    await expect(
+      session.wrapKey(WRAP, exporting, await findOne(session, PARTITION_KEY_LABEL)),
+    ).rejects.toThrow();
+  });
+
+  test('restores nothing that could be read or leave', async () => {
+    for (const change of [{ sensitive: false }, { wrapWithTrusted: false }, { extractable: false }]) {
+      await expect(session.unwrapKey(WRAP, restoring, exported, { ...aes, ...change })).rejects.toEqual(
+        refused('CKR_TEMPLATE_INCONSISTENT'),
+      );
+    }
+  });
+
+  test('does one of the two only', async () => {
+    await expect(session.unwrapKey(WRAP, exporting, exported, aes)).rejects.toThrow();
+    await expect(session.wrapKey(WRAP, restoring, dwk)).rejects.toThrow();
+  });
+
+  test('is not read, not copied into one that decrypts, and not made by anybody but the security officer', async () => {
+    for (const key of [exporting, restoring]) {
+      await expect(session.getAttributes(key, ['value'])).rejects.toEqual(refused('CKR_ATTRIBUTE_SENSITIVE'));
+      await expect(session.copyObject(key, { sensitive: false })).rejects.toThrow();
+    }
+    await expect(session.createObject({ ...exportingKey, value })).rejects.toEqual(
+      refused('CKR_ATTRIBUTE_READ_ONLY'),
     );
   });
 });

@@ -60,7 +60,16 @@ export function filesIn(directory: string): Record<string, string> {
 }
 
 type Method =
-  'generate' | 'importKey' | 'prove' | 'sign' | 'decryptAesGcm' | 'encryptAesGcm' | 'deriveSecret' | 'close';
+  | 'changeDomain'
+  | 'attestationKey'
+  | 'generate'
+  | 'importKey'
+  | 'prove'
+  | 'sign'
+  | 'decryptAesGcm'
+  | 'encryptAesGcm'
+  | 'deriveSecret'
+  | 'close';
 
 /** A partition in a process of its own. */
 export class Elsewhere {

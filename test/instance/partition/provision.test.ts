@@ -59,10 +59,10 @@ async function joined(donor: Founded): Promise<Founded> {
 describe('provision', () => {
   test('an empty directory has no domain; a founded one has its golden token and nothing else', async () => {
     const place = await emptyPlace();
-    expect(await place.tokens.domain()).toBeUndefined();
+    expect(await place.tokens.domains()).toEqual([]);
     const domain = newUuid();
     await place.provision.found(domain);
-    expect(await place.tokens.domain()).toBe(domain);
+    expect(await place.tokens.domains()).toEqual([domain]);
     expect(readdirSync(place.path).sort()).toEqual(['golden', 'pins.json', 'work']);
     expect(readdirSync(join(place.path, 'work'))).toEqual([]);
   });
@@ -199,7 +199,7 @@ describe('provision', () => {
     await joining.abandon();
     await strange.abandon();
     for (const { path, tokens } of [place, other]) {
-      expect(await tokens.domain()).toBeUndefined();
+      expect(await tokens.domains()).toEqual([]);
       expect(readdirSync(join(path, 'work'))).toEqual([]);
     }
   });
@@ -217,7 +217,7 @@ describe('provision', () => {
     const provision = new Provision(place.tokens, join(place.path, 'missing.so'));
     await expect(provision.found(newUuid())).rejects.toThrow('the token cannot be provisioned');
     await expect(provision.join()).rejects.toThrow('the token cannot be provisioned');
-    expect(await place.tokens.domain()).toBeUndefined();
+    expect(await place.tokens.domains()).toEqual([]);
     expect(readdirSync(join(place.path, 'work'))).toEqual([]);
   });
 });

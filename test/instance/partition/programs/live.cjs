@@ -22,7 +22,7 @@ async function lane(partition, name) {
 
 async function live(known) {
   const tokens = await TokenDirectory.open(path);
-  let domain = await tokens.domain();
+  let [domain] = await tokens.domains();
   if (domain === undefined) {
     domain = randomUUID();
     await new Provision(tokens, module_).found(domain);
