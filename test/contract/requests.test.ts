@@ -130,10 +130,7 @@ describe('families of vaults only', () => {
 });
 
 describe('operations that are not offered', () => {
-  it.each([
-    ['GET', '/ekm'],
-    ['POST', '/securitydomain/download'],
-  ])('%s %s is refused clearly', async (method, path) => {
+  it.each([['GET', '/ekm']])('%s %s is refused clearly', async (method, path) => {
     const { status, json } = await served.ask(method, path, { body: {} });
     expect(status).toBe(404);
     expect(json['error']?.['code']).toBe('NotFound');

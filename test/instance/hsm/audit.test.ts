@@ -7,6 +7,7 @@ import { checkLog, type CheckedLog } from '../../../src/cli/audit/check-log.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from '../../../src/instance/hsm/audit.js';
 import { foundPool } from '../../../src/instance/hsm/found.js';
 import { auditFileNumber } from '../../../src/values/audit.js';
+import { newUuid } from '../../../src/values/ids.js';
 import { FakeHsm, OPERATOR, TENANT } from './fake-hsm.js';
 
 let home: string;
@@ -15,7 +16,7 @@ afterEach(() => rmSync(home, { recursive: true, force: true }));
 
 async function founded(wish: { auditOptional?: true } = {}): Promise<FakeHsm> {
   const hsm = new FakeHsm([], false);
-  await foundPool(hsm, 'dev', 'managedhsm.localhost', {
+  await foundPool(hsm, 'dev', 'managedhsm.localhost', newUuid(), {
     tenantId: TENANT,
     administrators: [OPERATOR],
     cryptoUsers: [],
