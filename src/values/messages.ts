@@ -29,12 +29,30 @@ export interface TrustedAttestor {
   readonly ca?: string;
 }
 
-/** An issuer of access tokens, pinned by its signing keys. */
-export interface TrustedIssuer {
+/** An issuer of access tokens: pinned by its signing keys, or one that publishes them. */
+export type TrustedIssuer = PinnedIssuer | PublishingIssuer;
+
+/** Nobody is asked for its keys, and they never change. */
+export interface PinnedIssuer {
   /** The `iss` claim, compared exactly. */
   readonly issuer: string;
   /** Public keys as JWKs with `kid` and `alg`. */
   readonly keys: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** An OpenID provider, whose metadata are fetched over HTTPS. */
+export interface PublishingIssuer {
+  /** The `iss` claim, compared exactly; an https URL. */
+  readonly issuer: string;
+  readonly keys?: never;
+  /**
+   * Where its metadata are, if not at `{issuer}/.well-known/openid-configuration`; the keys must be at the same origin.
+   */
+  readonly metadataUrl?: string;
+  /** PEM of the only authorities that may certify it; without it those that Node.js comes with. */
+  readonly ca?: string;
+  /** A value of `aud` that means this pool too, in tokens of this issuer; version 2.0 tokens name an application. */
+  readonly audience?: string;
 }
 
 /** Another member of the pool, as the fabric introduces it. */

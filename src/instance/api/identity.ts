@@ -1,11 +1,14 @@
 // Who asks: bearer tokens of the issuers that the pool trusts (RFC 7519, RFC 8725). Everything about a token is
 // checked here, once; the outcome is kept by the token's hash for five minutes at most. Why a token was refused is
-// said in general words only.
-import { hash } from 'node:crypto';
+// said in general words only. What an issuer puts into its tokens besides (the shapes differ between versions 1.0 and
+// 2.0) does not count: neither the application nor the name of a user decides anything here.
+import { hash, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { compactVerify, createLocalJWKSet, decodeJwt, type LocalJWKSet } from 'jose';
+import { compactVerify, createLocalJWKSet, decodeJwt, type CompactVerifyGetKey } from 'jose';
 import { z } from 'zod';
 import type { Hsm } from '../hsm/hsm.js';
+import { IssuerMetadata, MetadataError, TOKEN_LIMITS, type MetadataSource } from '../hsm/issuer-metadata.js';
+import { plainKey } from '../hsm/published-key.js';
 import { timeOf, trustOf, type Trust } from '../hsm/trust.js';
 
 /** A caller: an object id of the tenant, and the groups that the token names. Both in lower case. */
@@ -51,7 +54,8 @@ const CACHE_SECONDS = 300;
 /** Clocks of issuer and pool may differ; a token that has ended gets no such grace. */
 const NOT_BEFORE_LEEWAY = 60;
 // Symmetric algorithms are left out: with them a public key would serve as the secret.
-const ALGORITHMS = ['RS256', 'PS256', 'ES256'];
+const keyTypeOf: Readonly<Record<string, 'RSA' | 'EC'>> = { RS256: 'RSA', PS256: 'RSA', ES256: 'EC' };
+const ALGORITHMS = Object.keys(keyTypeOf);
 
 const guid = z
   .string()
@@ -77,6 +81,10 @@ const claimsShape = z.object({
   azp: shown,
   upn: shown,
   preferred_username: shown,
+  // A token of somebody in many groups has these instead of the groups and tells where to ask for them. Nobody is
+  // asked: she holds the roles that are hers by herself.
+  hasgroups: z.unknown().optional(),
+  _claim_names: z.record(z.string(), z.unknown()).optional().catch(undefined),
 });
 
 interface Known {
@@ -85,10 +93,22 @@ interface Known {
   readonly until: number;
 }
 
+/** How one issuer's tokens are judged. */
+interface Judge {
+  /** Finds the key that a token's header asks for. */
+  readonly key: CompactVerifyGetKey;
+  readonly isAudience: (aud: string) => boolean;
+}
+
+/** What issuers of tokens have published; one for the life of the process. `ticks` is a monotonic clock, in ms. */
+export function tokenKeys(ticks?: () => number): IssuerMetadata {
+  return new IssuerMetadata(TOKEN_LIMITS, ticks, plainKey);
+}
+
 /** `audience` says which values of `aud` mean this service. */
-export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
+export function createIdentify(hsm: Hsm, audience: RegExp, metadata: IssuerMetadata = tokenKeys()): Identify {
   const known = new LRUCache<string, Known>({ max: CACHE_TOKENS });
-  const keySets = new Map<string, LocalJWKSet>();
+  const judges = new Map<string, Judge>();
   let trust: Trust | undefined;
   let trustText = '';
   let clockOffset = hsm.clockOffset;
@@ -100,7 +120,7 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
       const text = JSON.stringify([current.tenantId, current.issuers]);
       if (text !== trustText) {
         known.clear();
-        keySets.clear();
+        judges.clear();
         trustText = text;
       }
       trust = current;
@@ -108,34 +128,42 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
     return current;
   }
 
-  function keysOf({ issuers }: Trust, issuer: string | undefined): LocalJWKSet {
-    const cached = issuer === undefined ? undefined : keySets.get(issuer);
+  function judgeOf({ issuers }: Trust, issuer: string | undefined): Judge {
+    const cached = issuer === undefined ? undefined : judges.get(issuer);
     if (cached) return cached;
     const trusted = issuers.find((candidate) => candidate.issuer === issuer);
     if (!trusted) throw new Unauthenticated('The issuer of the token is not trusted');
-    const made = createLocalJWKSet({ keys: trusted.keys.map((key) => ({ kty: '', ...key })) });
-    keySets.set(trusted.issuer, made);
+    const own = trusted.keys ? undefined : trusted.audience?.replace(/\/$/, '');
+    const made: Judge = {
+      key: trusted.keys
+        ? createLocalJWKSet({ keys: trusted.keys.map((key) => ({ kty: '', ...key })) })
+        : ({ alg, kid }) => publishedKey(metadata, trusted, alg, kid),
+      isAudience: (aud) =>
+        audience.test(aud) || (own !== undefined && (aud.endsWith('/') ? aud.slice(0, -1) : aud) === own),
+    };
+    judges.set(trusted.issuer, made);
     return made;
   }
 
   async function verified(token: string, id: string): Promise<Identity> {
     const judgedBy = currentTrust();
     const issuer = issuerOf(token);
-    const keys = keysOf(judgedBy, issuer);
+    const judge = judgeOf(judgedBy, issuer);
     let payload: unknown;
     try {
-      const { payload: bytes } = await compactVerify(token, keys, { algorithms: ALGORITHMS });
+      const { payload: bytes } = await compactVerify(token, judge.key, { algorithms: ALGORITHMS });
       payload = JSON.parse(Buffer.from(bytes).toString('utf8'));
-    } catch {
+    } catch (error) {
+      if (error instanceof Unauthenticated) throw error;
       throw new Unauthenticated('The token is not validly signed');
     }
     const parsed = claimsShape.safeParse(payload);
     if (!parsed.success) throw new Unauthenticated('A claim of the token is missing or malformed');
-    const { iss, aud, tid, oid, exp, nbf, groups = [] } = parsed.data;
+    const { iss, aud, tid, oid, exp, nbf } = parsed.data;
     const now = timeOf(hsm);
     // Each issuer speaks for itself only.
     if (iss !== issuer) throw new Unauthenticated('The issuer of the token is not trusted');
-    if (!audience.test(aud)) throw new Unauthenticated('The audience of the token is another service');
+    if (!judge.isAudience(aud)) throw new Unauthenticated('The audience of the token is another service');
     if (tid.toLowerCase() !== judgedBy.tenantId.toLowerCase()) {
       throw new Unauthenticated('The token belongs to another tenant');
     }
@@ -143,6 +171,7 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
     if (nbf !== undefined && now < nbf - NOT_BEFORE_LEEWAY) {
       throw new Unauthenticated('The token is not yet valid');
     }
+    const groups = groupsIn(parsed.data);
     if (groups.length > GROUPS_MAX) {
       throw new Unauthenticated(`The token names more than ${GROUPS_MAX} groups`);
     }
@@ -178,6 +207,39 @@ export function createIdentify(hsm: Hsm, audience: RegExp): Identify {
     }
     return verified(token, id);
   };
+}
+
+/**
+ * The key that an OpenID provider publishes under this name. A provider that cannot be asked makes the token one that
+ * is not believed, and nothing else.
+ */
+async function publishedKey(
+  metadata: IssuerMetadata,
+  source: MetadataSource,
+  alg: string,
+  kid: string | undefined,
+): Promise<KeyObject> {
+  if (kid === undefined || kid === '') {
+    throw new Unauthenticated('The token does not name the key that signed it');
+  }
+  try {
+    const keys = await metadata.keysFor(source, kid);
+    const fitting = keys.filter((key) => key.kty === keyTypeOf[alg] && (key.alg ?? alg) === alg);
+    const [key] = fitting;
+    if (key && fitting.length === 1) return key.publicKey;
+  } catch (error) {
+    if (!(error instanceof MetadataError)) throw error;
+    throw new Unauthenticated(`The keys of the issuer of the token cannot be had: ${error.message}`);
+  }
+  throw new Unauthenticated('The key that signed the token is not among those of its issuer');
+}
+
+/** The groups that a token names by itself; none where it says that they are too many to name. */
+function groupsIn({ groups = [], hasgroups, _claim_names }: z.infer<typeof claimsShape>): readonly string[] {
+  const elsewhere =
+    (hasgroups !== undefined && hasgroups !== false) ||
+    (_claim_names !== undefined && Object.hasOwn(_claim_names, 'groups'));
+  return elsewhere ? [] : groups;
 }
 
 function tokenIn(authorization: string): string {

@@ -15,7 +15,8 @@ import {
   type Claims,
   type ReleasePolicy,
 } from '../model/release/policy.js';
-import { MetadataError, type IssuerMetadata, type SigningKey } from './issuer-metadata.js';
+import { MetadataError, type IssuerMetadata } from './issuer-metadata.js';
+import type { SigningKey } from './published-key.js';
 import { refuse } from './reading.js';
 
 /** What assertions are judged by. */

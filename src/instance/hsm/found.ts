@@ -9,7 +9,7 @@ import { publicKeyOf } from '../../values/public-key.js';
 import { internalId, POOL, type InternalKey, type InternalPurpose } from '../model/pool.js';
 import type { Partition } from '../partition/partition.js';
 import type { Hsm } from './hsm.js';
-import { checkAttestors } from './issuer-metadata.js';
+import { checkAttestors, checkIssuers } from './issuer-metadata.js';
 
 const ROOT_YEARS = 30;
 
@@ -27,6 +27,7 @@ export async function foundPool(
 ): Promise<void> {
   if (hsm.state.get('pool', POOL) !== undefined) return;
   checkAttestors(founding.attestors ?? []);
+  checkIssuers(founding.issuers);
   await hsm.submit({
     kind: 'PoolFounded',
     id: newUuid(),

@@ -1,24 +1,24 @@
-// The signing keys of attestation services, read over HTTPS from where OpenID Connect Discovery 1.0 says
-// (`{issuer}/.well-known/openid-configuration`, then its `jwks_uri`). Only an issuer that the pool trusts is ever
-// asked, and it is asked nothing of a caller's choosing: no redirect is followed, no proxy used, the keys must come
-// from the issuer's own origin, and answers are bounded in size and time. Whose key it is follows from TLS alone; the
-// certificates in `x5c` carry the keys and are not validated as a chain, as those services sign them themselves.
-import { X509Certificate, type KeyObject } from 'node:crypto';
+// The signing keys of issuers (attestation services and OpenID providers), read over HTTPS from where OpenID Connect
+// Discovery 1.0 says (`{issuer}/.well-known/openid-configuration`, then its `jwks_uri`). Only an issuer that the pool
+// trusts is ever asked, and it is asked nothing of a caller's choosing: no redirect is followed, no proxy used, the
+// keys must come from the origin of the metadata, and answers are bounded in size and time. Whose key it is follows
+// from TLS alone; the certificates in `x5c` are not validated as a chain, as the services sign them themselves.
+import { X509Certificate } from 'node:crypto';
 import { request } from 'node:https';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
-import { fromBase64url, trimInteger } from '../../values/bytes.js';
-import type { TrustedAttestor } from '../../values/messages.js';
+import type { TrustedAttestor, TrustedIssuer } from '../../values/messages.js';
 import { sameAuthority } from '../model/release/policy.js';
+import { certifiedKey, type KeyOf, type SigningKey } from './published-key.js';
 import { refuse } from './reading.js';
 
-/** A key that verifies assertions. */
-export interface SigningKey {
-  readonly kid: string;
-  readonly kty: 'RSA' | 'EC';
-  /** The only algorithm that the key is for, if the issuer says so. */
-  readonly alg?: string;
-  readonly publicKey: KeyObject;
+/** Who is asked, and where. */
+export interface MetadataSource {
+  readonly issuer: string;
+  /** If not at the place that the issuer's name leads to. */
+  readonly metadataUrl?: string;
+  /** PEM of the only authorities that may certify it. */
+  readonly ca?: string;
 }
 
 /** The issuer's metadata cannot be had, or are not what they must be. The words name no content of an answer. */
@@ -33,22 +33,34 @@ export interface MetadataLimits {
   readonly msMax: number;
   /** How long keys are believed without being read again: so long may one that was withdrawn still count. */
   readonly keepMs: number;
+  /** Keys older than this are read again while they go on being used; no later than `keepMs`. */
+  readonly refreshMs: number;
   /** After a failed attempt, and after one that did not know a key, nobody is asked for so long. */
   readonly restMs: number;
 }
 
-export const LIMITS: MetadataLimits = { bytesMax: 262_144, msMax: 5_000, keepMs: 300_000, restMs: 10_000 };
+export const LIMITS: MetadataLimits = {
+  bytesMax: 262_144,
+  msMax: 5_000,
+  keepMs: 300_000,
+  refreshMs: 300_000,
+  restMs: 10_000,
+};
+
+/**
+ * For issuers of access tokens, whose absence for a while must not stop who has a token: they live for an hour, and
+ * for so long their keys are kept where no newer ones can be had.
+ */
+export const TOKEN_LIMITS: MetadataLimits = { ...LIMITS, keepMs: 3_600_000 };
 
 const KEYS_MAX = 200;
 const ISSUERS_MAX = 100;
-const RSA_MIN = 2_048;
-const RSA_MAX = 8_192;
 const ISSUER = /^https:\/\/[^\s?#@\\]+$/;
 
 /** Refuses a trust list with an entry that could never be asked, or with one issuer twice. */
 export function checkAttestors(attestors: readonly TrustedAttestor[]): void {
   attestors.forEach(({ issuer, ca }, place) => {
-    if (!ISSUER.test(issuer) || !URL.canParse(issuer)) {
+    if (!isHttps(issuer)) {
       refuse(
         'BadParameter',
         `Attestor ${place + 1}: the issuer must be an https URL without user, query and fragment`,
@@ -61,6 +73,26 @@ export function checkAttestors(attestors: readonly TrustedAttestor[]): void {
       refuse('BadParameter', `Attestor ${place + 1}: 'ca' must hold certificates in PEM`);
     }
   });
+}
+
+/** Refuses a list of issuers with an entry that could never be believed, or with one issuer twice. */
+export function checkIssuers(issuers: readonly TrustedIssuer[]): void {
+  issuers.forEach((trusted, place) => {
+    const bad = (problem: string) => refuse('BadParameter', `Issuer ${place + 1}: ${problem}`);
+    if (issuers.findIndex(({ issuer }) => issuer === trusted.issuer) !== place)
+      bad('it is on the list already');
+    if (trusted.keys !== undefined) return;
+    const { issuer, metadataUrl = issuer, ca, audience } = trusted;
+    if (!isHttps(issuer)) bad('it must be an https URL without user, query and fragment');
+    if (!isHttps(metadataUrl)) bad("'metadataUrl' must be an https URL without user, query and fragment");
+    if (ca !== undefined && !isPem(ca)) bad("'ca' must hold certificates in PEM");
+    if (audience === '') bad("'audience' must not be empty");
+  });
+}
+
+/** True for an https URL without user, query and fragment. */
+function isHttps(url: string): boolean {
+  return ISSUER.test(url) && URL.canParse(url);
 }
 
 interface Known {
@@ -77,20 +109,26 @@ export class IssuerMetadata {
   readonly #known = new LRUCache<string, Known>({ max: ISSUERS_MAX });
   readonly #limits: MetadataLimits;
   readonly #ticks: () => number;
+  readonly #keyOf: KeyOf;
 
   /** `ticks` is a monotonic clock in milliseconds. */
-  constructor(limits: MetadataLimits = LIMITS, ticks: () => number = () => performance.now()) {
+  constructor(
+    limits: MetadataLimits = LIMITS,
+    ticks: () => number = () => performance.now(),
+    keyOf: KeyOf = certifiedKey,
+  ) {
     this.#limits = limits;
     this.#ticks = ticks;
+    this.#keyOf = keyOf;
   }
 
   /**
    * The issuer's keys of this `kid`; none if it has none. Many calls at once are one question to the issuer, and one
    * that failed or brought nothing new is not repeated for a while, whoever asks. Rejects with {@link MetadataError}.
    */
-  async keysFor(attestor: TrustedAttestor, kid: string): Promise<readonly SigningKey[]> {
-    const { keepMs, restMs } = this.#limits;
-    const id = JSON.stringify([attestor.issuer, attestor.ca]);
+  async keysFor(source: MetadataSource, kid: string): Promise<readonly SigningKey[]> {
+    const { keepMs, refreshMs, restMs } = this.#limits;
+    const id = JSON.stringify([source.issuer, source.metadataUrl, source.ca]);
     let known = this.#known.get(id);
     if (!known) {
       known = { keys: undefined, readAt: 0, triedAt: -Infinity, problem: '', attempt: undefined };
@@ -99,22 +137,24 @@ export class IssuerMetadata {
     const fresh = () => (known.keys && this.#ticks() - known.readAt < keepMs ? known.keys : undefined);
     const named = (keys: readonly SigningKey[]) => keys.filter((key) => key.kid === kid);
 
+    const mayTry = () => !known.attempt && this.#ticks() - known.triedAt >= restMs;
+
     const before = fresh();
-    if (before && named(before).length > 0) return named(before);
-    if (known.attempt) await known.attempt;
-    else if (this.#ticks() - known.triedAt >= restMs) {
-      known.attempt = this.#read(attestor, known);
-      await known.attempt;
+    if (before && named(before).length > 0) {
+      if (this.#ticks() - known.readAt >= refreshMs && mayTry()) known.attempt = this.#read(source, known);
+      return named(before);
     }
+    if (mayTry()) known.attempt = this.#read(source, known);
+    await known.attempt;
     const after = fresh();
     if (!after) throw new MetadataError(known.problem);
     return named(after);
   }
 
   /** Never rejects: those who wait find what has become of it. */
-  async #read(attestor: TrustedAttestor, known: Known): Promise<void> {
+  async #read(source: MetadataSource, known: Known): Promise<void> {
     try {
-      known.keys = await readKeys(attestor, this.#limits);
+      known.keys = (await readKeys(source, this.#limits)).map(this.#keyOf).filter((key) => key !== undefined);
       known.readAt = this.#ticks();
       known.problem = 'The keys of the issuer are too old';
     } catch (error) {
@@ -129,41 +169,29 @@ export class IssuerMetadata {
 
 const discoveryShape = z.object({ issuer: z.string(), jwks_uri: z.string() });
 const setShape = z.object({ keys: z.array(z.unknown()).max(KEYS_MAX) });
-const keyShape = z.object({
-  kid: z.string().min(1).max(1_024),
-  kty: z.enum(['RSA', 'EC']),
-  x5c: z.array(z.string()).min(1),
-  use: z.literal('sig').optional(),
-  alg: z.string().optional(),
-  n: z.string().optional(),
-  e: z.string().optional(),
-  crv: z.string().optional(),
-  x: z.string().optional(),
-  y: z.string().optional(),
-});
-
-async function readKeys(attestor: TrustedAttestor, limits: MetadataLimits): Promise<readonly SigningKey[]> {
-  const issuer = attestor.issuer.endsWith('/') ? attestor.issuer.slice(0, -1) : attestor.issuer;
+/** The JWKs as they are published. */
+async function readKeys(source: MetadataSource, limits: MetadataLimits): Promise<readonly unknown[]> {
+  const issuer = source.issuer.endsWith('/') ? source.issuer.slice(0, -1) : source.issuer;
   const end = AbortSignal.timeout(limits.msMax);
-  const where = new URL(`${issuer}/.well-known/openid-configuration`);
-  const discovery = discoveryShape.safeParse(await getJson(where, attestor, limits, end));
+  const where = new URL(source.metadataUrl ?? `${issuer}/.well-known/openid-configuration`);
+  const discovery = discoveryShape.safeParse(await getJson(where, source, limits, end));
   if (!discovery.success) throw new MetadataError('The metadata of the issuer have another form');
   if (!sameAuthority(discovery.data.issuer, issuer)) {
     throw new MetadataError('The metadata are those of another issuer');
   }
   const { jwks_uri } = discovery.data;
   // Its own origin: an issuer cannot send the pool to look at an address of its choosing.
-  if (!ISSUER.test(jwks_uri) || !URL.canParse(jwks_uri) || new URL(jwks_uri).origin !== where.origin) {
+  if (!isHttps(jwks_uri) || new URL(jwks_uri).origin !== where.origin) {
     throw new MetadataError('The keys of the issuer are not at its own origin');
   }
-  const set = setShape.safeParse(await getJson(new URL(jwks_uri), attestor, limits, end));
+  const set = setShape.safeParse(await getJson(new URL(jwks_uri), source, limits, end));
   if (!set.success) throw new MetadataError('The keys of the issuer have another form');
-  return set.data.keys.map(signingKey).filter((key) => key !== undefined);
+  return set.data.keys;
 }
 
 function getJson(
   url: URL,
-  { ca }: TrustedAttestor,
+  { ca }: MetadataSource,
   { bytesMax }: MetadataLimits,
   signal: AbortSignal,
 ): Promise<unknown> {
@@ -206,40 +234,6 @@ function getJson(
     });
     asked.end();
   });
-}
-
-/** The key of a JWK as its certificate has it, if the JWK has all that one must have and nothing contradicts it. */
-function signingKey(value: unknown): SigningKey | undefined {
-  const parsed = keyShape.safeParse(value);
-  if (!parsed.success) return undefined;
-  const { kid, kty, alg, x5c, ...jwk } = parsed.data;
-  const publicKey = keyOfCertificate(x5c[0] ?? '');
-  if (publicKey?.asymmetricKeyType !== kty.toLowerCase()) return undefined;
-  if (kty === 'RSA') {
-    const bits = publicKey.asymmetricKeyDetails?.modulusLength ?? 0;
-    if (bits < RSA_MIN || bits > RSA_MAX) return undefined;
-  }
-  const certified = publicKey.export({ format: 'jwk' });
-  for (const member of ['n', 'e', 'x', 'y'] as const) {
-    if (jwk[member] !== undefined && !sameInteger(jwk[member], certified[member])) return undefined;
-  }
-  if (jwk.crv !== undefined && jwk.crv !== certified.crv) return undefined;
-  return { kid, kty, ...(alg === undefined ? {} : { alg }), publicKey };
-}
-
-function keyOfCertificate(text: string): KeyObject | undefined {
-  try {
-    const der = Buffer.from(text, 'base64');
-    const certificate = new X509Certificate(der);
-    return certificate.raw.equals(der) ? certificate.publicKey : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function sameInteger(a: string, b: string | undefined): boolean {
-  const [left, right] = [fromBase64url(a), fromBase64url(b ?? '')];
-  return left !== undefined && right !== undefined && trimInteger(left).equals(trimInteger(right));
 }
 
 function isPem(text: string): boolean {
