@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
-import type { NewPrincipal } from '../fabric/login/principals.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
 import type { Running } from '../fabric/pools/estate.js';
 import type { PoolStatus } from '../fabric/pools/pool.js';
@@ -26,16 +25,6 @@ export async function status(dataDirectory: string, json: boolean): Promise<void
   );
   for (const pool of document.pools) print(poolText(pool));
   for (const warning of document.warnings ?? []) print(`warning: ${warning}`);
-}
-
-export async function addPrincipal(dataDirectory: string, name: string, json: boolean): Promise<void> {
-  const fabric = await connect(dataDirectory);
-  const added = (await fabric.call('POST', '/trivet/principals', { name })) as NewPrincipal;
-  print(
-    json
-      ? JSON.stringify(added)
-      : `client id      ${added.clientId}\nclient secret  ${added.clientSecret} (shown only now)\nobject id      ${added.objectId}`,
-  );
 }
 
 export async function inflict(
@@ -101,9 +90,13 @@ function poolText(pool: PoolStatus): string {
   return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...owner, ...lines].join('\n');
 }
 
-type Call = (method: 'GET' | 'POST', path: string, body?: unknown) => Promise<unknown>;
+type Method = 'GET' | 'POST' | 'DELETE';
+/** Gives what is answered; a refusal is thrown as a {@link CommandError}. */
+type Call = (method: Method, path: string, body?: unknown) => Promise<unknown>;
+/** Gives refusals too. */
+type Ask = (method: Method, path: string, body?: unknown) => Promise<Answer>;
 
-interface FabricClient {
+export interface FabricClient {
   status(): Promise<FabricStatus>;
   readonly call: Call;
 }
@@ -112,16 +105,18 @@ interface FabricClient {
 export interface PoolClient {
   readonly name: string;
   readonly call: Call;
+  readonly ask: Ask;
 }
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly body: unknown;
 }
 
-async function connect(dataDirectory: string): Promise<FabricClient> {
+export async function connect(dataDirectory: string): Promise<FabricClient> {
   const { running, send, login } = entrance(dataDirectory);
-  const call = caller(send, await login(`https://localhost:${running.controlPort}/.default`), 'the fabric');
+  const ask = asker(send, await login(`https://localhost:${running.controlPort}/.default`));
+  const call = caller(ask, 'the fabric');
   return { call, status: async () => (await call('GET', '/trivet/status')) as FabricStatus };
 }
 
@@ -135,7 +130,8 @@ export async function connectPool(dataDirectory: string, wanted: string | undefi
   const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;
   const ca = readFileSync(places.caFile, 'utf8');
   const send = sender(running.dataPort, ca, places.root, hostname, DATA_PATIENCE_MS);
-  return { name: pool.name, call: caller(send, await login(`${audience}/.default`), `pool ${pool.name}`) };
+  const ask = asker(send, await login(`${audience}/.default`));
+  return { name: pool.name, ask, call: caller(ask, `pool ${pool.name}`) };
 }
 
 interface Entrance {
@@ -182,15 +178,24 @@ function entrance(dataDirectory: string): Entrance {
   return { places, running, send, login };
 }
 
-function caller(send: Send, token: string, whom: string): Call {
+function asker(send: Send, token: string): Ask {
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+  return (method, path, body) =>
+    send(method, path, headers, body === undefined ? undefined : JSON.stringify(body));
+}
+
+function caller(ask: Ask, whom: string): Call {
   return async (method, path, body) => {
-    const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
-    const answer = await send(method, path, headers, body === undefined ? undefined : JSON.stringify(body));
+    const answer = await ask(method, path, body);
     if (answer.status < 300) return answer.body;
-    const error =
-      typeof answer.body === 'object' && answer.body !== null && 'error' in answer.body && answer.body.error;
-    throw new CommandError(member(error, 'message') ?? `${whom} answered ${answer.status}`);
+    throw new CommandError(problemOf(answer) ?? `${whom} answered ${answer.status}`);
   };
+}
+
+/** What a refusal says, in either plane. */
+export function problemOf({ body }: Answer): string | undefined {
+  const error = typeof body === 'object' && body !== null && 'error' in body && body.error;
+  return member(error, 'message');
 }
 
 export function member(value: unknown, name: string): string | undefined {
@@ -252,6 +257,6 @@ function parse(text: string): unknown {
   }
 }
 
-function print(text: string): void {
+export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

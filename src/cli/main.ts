@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
-import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
+import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
 
@@ -35,16 +36,6 @@ function attestor(text: string, before: readonly TrustedAttestor[]): readonly Tr
   return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
 }
 
-function readCertificates(file: string): string {
-  try {
-    const pem = readFileSync(file, 'utf8');
-    if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? error.message : 'it cannot be read');
-  }
-  throw new InvalidArgumentError(`${file} holds no certificate in PEM`);
-}
-
 function program(): Command {
   const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
   trivet
@@ -70,6 +61,27 @@ function program(): Command {
       attestor,
       [],
     )
+    .option(
+      '--issuer <issuer>',
+      'OpenID provider whose access tokens are believed: its https URL as `iss` has it and, after commas, the file of ' +
+        'its CA, metadata=URL where its metadata are elsewhere, audience=VALUE where tokens name an application; may ' +
+        'be given several times, and only for a pool that is made by this',
+      issuer,
+      [],
+    )
+    .option('--tenant <id>', 'the tenant that tokens must be of; only in an empty directory', guid)
+    .option(
+      '--administrator <object id>',
+      'Administrator of the pool by its object id at an issuer; may be given several times, and only for a pool that ' +
+        'is made by this',
+      (text: string, before: readonly string[]) => [...before, guid(text)],
+      [],
+    )
+    .option(
+      '--no-local-login',
+      'believe no token of the local login; only for a pool that is made by this, with --issuer and --administrator, ' +
+        'who also activate it (--no-activate goes without saying)',
+    )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
     .action(async (options: UpOptions) => {
@@ -85,17 +97,7 @@ function program(): Command {
       const { status } = await import('./ask.js');
       await status(options.dataDir, options.json === true);
     });
-  trivet
-    .command('principal')
-    .description('who may log in')
-    .command('add <name>')
-    .description('add a service principal; its secret is shown once')
-    .addOption(dataDir())
-    .addOption(json())
-    .action(async (name: string, options: Target) => {
-      const { addPrincipal } = await import('./ask.js');
-      await addPrincipal(options.dataDir, name, options.json === true);
-    });
+  addPrincipalCommands(trivet);
   const partition = trivet.command('partition').description('faults on request, for tests and drills');
   for (const [fault, what] of [
     ['kill', 'end a partition with SIGKILL'],

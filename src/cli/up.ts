@@ -1,7 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
 import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
-import type { TrustedAttestor } from '../values/messages.js';
+import type { PublishingIssuer, TrustedAttestor } from '../values/messages.js';
 import { holdCeremony, preparePairs } from './ceremony.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
@@ -20,6 +20,10 @@ export interface UpOptions {
   /** False: a new pool is left waiting for its security domain. */
   activate?: boolean;
   attestor?: readonly TrustedAttestor[];
+  issuer?: readonly PublishingIssuer[];
+  administrator?: readonly string[];
+  tenant?: string;
+  localLogin?: boolean;
   module?: string;
   readyFile?: string;
 }
@@ -33,7 +37,8 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
   const leave = onSignal();
   const steps = new Steps();
   const module = findModule(options.module);
-  const activate = options.activate ?? true;
+  const localLogin = options.localLogin ?? true;
+  const activate = localLogin && (options.activate ?? true);
   const pairs = activate ? preparePairs(options.dataDir) : undefined;
   // Who needs them hears of it.
   pairs?.catch(() => undefined);
@@ -46,6 +51,10 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.auditOptional && { auditOptional: true }),
     activate,
     ...(options.attestor && { attestors: options.attestor }),
+    ...(options.issuer && { issuers: options.issuer }),
+    ...(options.administrator && { administrators: options.administrator }),
+    ...(options.tenant !== undefined && { tenantId: options.tenant }),
+    localLogin,
     module,
     ...(program && { program }),
     progress: (step) => steps.begin(step),
@@ -112,6 +121,13 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
       `Or use https://localhost:${port} with disableChallengeResourceVerification in the SDK.`,
       `Node trusts it with NODE_EXTRA_CA_CERTS=${document.caFile}`,
     );
+    if (!fabric.localLogin && pool.activation !== 'Active') {
+      lines.push(
+        '',
+        `Nobody who logs in here may activate pool ${pool.name}: its Administrators do, with a token of their issuer,`,
+        'by downloading its security domain.',
+      );
+    }
   }
   for (const warning of document.warnings ?? []) lines.push('', `warning: ${warning}`);
   return lines.join('\n');

@@ -19,6 +19,7 @@ import { loginRoutes } from './login/routes.js';
 import { callerOf } from './login/token.js';
 import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
+import { prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
 import type { Estate, Places } from './pools/estate.js';
 import type { Pool } from './pools/pool.js';
 
@@ -29,6 +30,9 @@ export interface AnsweringParts {
   readonly controlPort: number;
   readonly dataPort: number;
   readonly domain: string;
+  /** Some pool believes this login. */
+  readonly localLogin: boolean;
+  readonly places: Places;
   readonly status: () => FabricStatus;
   readonly clock: ClockParts;
   readonly pool: (name: string) => Pool | undefined;
@@ -63,25 +67,32 @@ async function openAuthority(places: Places, domain: string): Promise<KeyAndCert
 
 /** What answers on the control port. */
 export function controlAnswer(parts: AnsweringParts): Answer {
-  const { estate, login, principals, controlPort, dataPort, domain, clock, log } = parts;
+  const { estate, login, principals, controlPort, dataPort, domain, localLogin, places, clock, log } = parts;
   const now = (): Seconds => clock.clock.now();
   const baseOf = hostBase(controlPort);
-  const resources = resourcesOf(controlPort, domain);
+  const resources = resourcesOf(controlPort, localLogin ? domain : undefined);
   const identify = async (token: string): Promise<Caller | undefined> => {
     const objectId = await callerOf(login, estate.tenantId, resources.controlPlane, token, now());
     const principal = objectId === undefined ? undefined : principals.byObjectId(objectId);
     return principal && { objectId: principal.objectId, administrator: principal.controlPlane };
   };
-  const addPrincipal = async (name: string): Promise<unknown> => {
-    try {
-      const added = await principals.add(name);
-      log.info({ name, objectId: added.objectId }, 'principal added');
-      return added;
-    } catch (error) {
-      if (!(error instanceof PrincipalError)) throw error;
-      throw new ControlRefusal(error.code === 'NameTaken' ? 'Conflict' : 'BadRequest', error.message);
-    }
-  };
+  const addPrincipal = reworded(async (name: string) => {
+    const added = await principals.add(name);
+    log.info({ principal: name, objectId: added.objectId }, 'principal added');
+    return added;
+  });
+  const removePrincipal = reworded((who: string) => {
+    const removed = principals.remove(who);
+    log.info({ principal: removed.name, objectId: removed.objectId }, 'principal removed');
+    return removed;
+  });
+  const resetPrincipal = reworded(async (who: string) => {
+    const isAdmin = principals.find(who)?.objectId === readAdmin(places)?.objectId;
+    const made = await principals.reset(who, isAdmin ? (admin) => prepareAdmin(places, admin) : undefined);
+    if (isAdmin) settleAdmin(places);
+    log.info({ objectId: made.objectId }, 'secret of a principal reset');
+    return made;
+  });
   return controlRoutes({
     ...estate,
     domain,
@@ -89,7 +100,34 @@ export function controlAnswer(parts: AnsweringParts): Answer {
     baseOf,
     login: loginRoutes({ tenantId: estate.tenantId, key: login, principals, resources, baseOf, now }),
     identify,
-    management: { status: parts.status, addPrincipal, pool: parts.pool, clock },
+    management: {
+      status: parts.status,
+      addPrincipal,
+      listPrincipals: () => principals.list(),
+      removePrincipal,
+      resetPrincipal,
+      pool: parts.pool,
+      clock,
+    },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
+}
+
+const REFUSAL_OF = {
+  InvalidName: 'BadRequest',
+  TooMany: 'BadRequest',
+  NameTaken: 'Conflict',
+  LastAdministrator: 'Conflict',
+  Unknown: 'NotFound',
+} as const satisfies Record<PrincipalError['code'], ControlRefusal['code']>;
+
+function reworded<T>(act: (who: string) => T | Promise<T>): (who: string) => Promise<T> {
+  return async (who) => {
+    try {
+      return await act(who);
+    } catch (error) {
+      if (!(error instanceof PrincipalError)) throw error;
+      throw new ControlRefusal(REFUSAL_OF[error.code], error.message);
+    }
+  };
 }

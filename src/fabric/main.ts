@@ -8,25 +8,36 @@ import { assert } from '../values/assert.js';
 import { ControlPort } from './control/control-port.js';
 import type { FabricStatus } from './control/management.js';
 import { Doorway } from './doorway/doorway.js';
-import { loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
+import { issuerOf, loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
 import { writeDurably } from '../values/durable-file.js';
-import type { TrustedAttestor } from '../values/messages.js';
+import type { PublishingIssuer, TrustedAttestor, TrustedIssuer } from '../values/messages.js';
 import {
   EstateError,
   Places,
   clearRunning,
+  forgetNextAdmin,
   lockEstate,
   openEstate,
   readAdmin,
+  readNextAdmin,
+  settleAdmin,
   writeCeremony,
   writeRunning,
 } from './pools/estate.js';
 import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
-import { Pool, createPool, hasMovableClock, hasOptionalAudit, listPools, poolName } from './pools/pool.js';
+import {
+  Pool,
+  createPool,
+  hasMovableClock,
+  hasOptionalAudit,
+  issuersOf,
+  listPools,
+  poolName,
+} from './pools/pool.js';
 
 /** Suffix of the pools' host names. */
 export const DOMAIN = 'managedhsm.localhost';
@@ -51,6 +62,17 @@ export interface FabricOptions {
   readonly activate?: boolean;
   /** Attestation services that the first pool trusts; empty in a directory with pools, which keep their own. */
   readonly attestors?: readonly TrustedAttestor[];
+  /** OpenID providers that the first pool trusts besides the local login; in a directory with pools as before. */
+  readonly issuers?: readonly PublishingIssuer[];
+  /**
+   * False: the first pool does not trust the local login, which then serves the control plane alone; the pool waits for
+   * somebody to activate it, whatever `activate` says.
+   */
+  readonly localLogin?: boolean;
+  /** Object ids of the first pool's Administrators besides the local one, if the local login is trusted. */
+  readonly administrators?: readonly string[];
+  /** The tenant of an empty directory; in any other, the one that it must be of. Lower case. */
+  readonly tenantId?: string;
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** What an instance runs; another one in tests. */
@@ -84,6 +106,7 @@ export class Fabric {
   readonly #doorway = new Doorway(DOMAIN);
   #pools: readonly Pool[] = [];
   #left = false;
+  #localLogin = true;
   #status: (() => FabricStatus) | undefined;
 
   constructor(
@@ -95,6 +118,11 @@ export class Fabric {
   status(): FabricStatus {
     assert(this.#status !== undefined, 'the status is asked for once the fabric has started');
     return this.#status();
+  }
+
+  /** Whether any pool was made to believe the local login. */
+  get localLogin(): boolean {
+    return this.#localLogin;
   }
 
   /** The installation's clock; asked for once the fabric has started. */
@@ -109,13 +137,17 @@ export class Fabric {
       listenOn(this.#control, options.controlPort, '--control-port'),
       listenOn(this.#doorway, options.dataPort, '--data-port'),
     ]);
-    const estate = openEstate(places);
+    const estate = openEstate(places, options.tenantId);
     const keys = await openLogin(places);
     this.#foundFirstPool(estate, keys);
 
     options.progress('starting three instances a pool');
     const base = `https://localhost:${controlPort}`;
     const names = listPools(places.pools);
+    const issuers = names.flatMap((name) => issuersOf(places.pools, name));
+    const localLogin = (this.#localLogin = issuers.some(
+      ({ issuer }) => issuer === issuerOf(estate.tenantId),
+    ));
     const clock = new FabricClock(
       places,
       names.every((name) => hasMovableClock(places.pools, name)),
@@ -125,7 +157,7 @@ export class Fabric {
       module: options.module,
       domain: DOMAIN,
       dataPort,
-      authority: `${base}/${estate.tenantId}`,
+      authority: localLogin ? `${base}/${estate.tenantId}` : authorityOf(issuers, estate.tenantId),
       clockOffset: clock.offset,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
@@ -141,7 +173,7 @@ export class Fabric {
     // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
     const [authority, log] = await firstFailure(
       ready,
-      this.#openControl(estate, keys, clock, controlPort, dataPort),
+      this.#openControl(estate, keys, clock, controlPort, dataPort, localLogin),
     );
     options.progress('waiting until all of them serve');
     await ready;
@@ -200,6 +232,12 @@ export class Fabric {
             'leave out --attestor, or use another --data-dir',
         );
       }
+      if (options.issuers?.length || options.administrators?.length || options.localLogin === false) {
+        throw new EstateError(
+          `the pools in ${places.root} exist already and keep the issuers and Administrators that they were made with; ` +
+            'leave out --issuer, --administrator and --no-local-login, or use another --data-dir',
+        );
+      }
       if (wanted === undefined || pools.includes(wanted)) return;
       throw new EstateError(
         `${places.root} holds ${pools.join(', ')} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
@@ -208,15 +246,23 @@ export class Fabric {
     const admin = readAdmin(places);
     if (!admin)
       throw new EstateError(`${places.admin} is missing, so a new pool would have no administrator`);
+    const { localLogin = true, issuers = [], administrators: given = [] } = options;
+    // Who activates it logs in, and that is then nobody who is here.
+    const activate = localLogin && (options.activate ?? true);
+    const administrators = [...(localLogin ? [admin.objectId] : []), ...given];
+    if (administrators.length === 0 || (!localLogin && issuers.length === 0)) {
+      throw new EstateError(
+        'without the local login a pool needs --issuer and --administrator: who else could log in?',
+      );
+    }
     const name = wanted ?? DEFAULT_POOL;
-    const activate = options.activate ?? true;
     // Before the pool: killed in between, the next start makes the pool and goes on.
     writeCeremony(places, activate ? name : undefined);
     createPool(places.pools, name, {
       tenantId: estate.tenantId,
-      administrators: [admin.objectId],
+      administrators,
       cryptoUsers: activate ? [admin.objectId] : [],
-      issuers: [trustedIssuer(estate.tenantId, login)],
+      issuers: [...(localLogin ? [trustedIssuer(estate.tenantId, login)] : []), ...issuers],
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,
       ...(options.movableClock && { movableClock: true as const }),
@@ -232,6 +278,7 @@ export class Fabric {
     clock: FabricClock,
     controlPort: number,
     dataPort: number,
+    localLogin: boolean,
   ): Promise<[authority: string, log: Logger]> {
     const parts = createRequire(__filename)('./answering.js') as typeof import('./answering.js');
     const log = parts.openLog();
@@ -242,6 +289,8 @@ export class Fabric {
       controlPort,
       dataPort,
       domain: DOMAIN,
+      localLogin,
+      places: this.places,
       status: () => this.status(),
       clock: { clock, pools: () => this.#pools, patienceMs: CLOCK_MS },
       pool: (name) => this.#pools.find((pool) => pool.name === name),
@@ -275,7 +324,25 @@ async function openLogin(places: Places): Promise<Keys> {
     writeOnce(places.admin, `${JSON.stringify(admin, null, 2)}\n`);
     await principals.register('admin', admin, true);
   }
+  await finishReset(places, principals);
   return { login: loginKeyOf(pem), principals };
+}
+
+// A reset of the administrator's secret that was cut off: whichever of the two is valid stays.
+async function finishReset(places: Places, principals: Principals): Promise<void> {
+  const next = readNextAdmin(places);
+  if (!next) return;
+  const admin = principals.byClientId(next.clientId);
+  if (admin && (await principals.verify(admin, next.clientSecret))) settleAdmin(places);
+  else forgetNextAdmin(places);
+}
+
+/** Where clients log in who are sent by the first of these providers: `{origin}/{tenant}`, all that they understand. */
+function authorityOf([first]: readonly TrustedIssuer[], tenantId: string): string {
+  assert(first !== undefined, 'a pool believes somebody');
+  const metadataUrl = first.keys === undefined ? first.metadataUrl : undefined;
+  const { origin, pathname } = new URL(metadataUrl ?? first.issuer);
+  return `${origin}/${pathname.split('/')[1] || tenantId}`;
 }
 
 function readIfThere(file: string): string | undefined {

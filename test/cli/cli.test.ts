@@ -213,6 +213,52 @@ test('principal: a new one is shown once, and a taken name is refused', async ()
   expect([again.code, again.err]).toEqual([1, 'trivet: there is already a principal named "app"\n']);
 });
 
+test('principal: all are listed, and a secret is reset where the administrator keeps it', async () => {
+  const { data, ready } = await up('listing');
+  await trivet('principal', 'add', 'app', '--data-dir', data);
+  const listed = await trivet('principal', 'list', '--data-dir', data);
+  expect(listed.out).toMatch(/^admin {2}client id .*, administrator of the control plane\napp {4}client id /);
+  const all = JSON.parse((await trivet('principal', 'list', '--json', '--data-dir', data)).out) as unknown[];
+  expect(all).toMatchObject([{ name: 'admin', clientId: ready.admin?.clientId }, { name: 'app' }]);
+  const reset = await trivet('principal', 'reset', 'admin', '--json', '--data-dir', data);
+  expect(JSON.parse(reset.out)).toEqual(JSON.parse(readFileSync(join(data, 'admin.json'), 'utf8')));
+  expect((await trivet('principal', 'reset', 'nobody', '--data-dir', data)).err).toBe(
+    'trivet: there is no principal "nobody"\n',
+  );
+});
+
+// The pools here are not real: they show no roles.
+test('principal: where a pool does not show its roles nothing is removed, unless they may stay', async () => {
+  const { data } = await up('silent');
+  await trivet('principal', 'add', 'app', '--data-dir', data);
+  const refused = await trivet('principal', 'remove', 'app', '--data-dir', data);
+  expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('so nothing was removed')]);
+  expect((await trivet('principal', 'list', '--data-dir', data)).out).toContain('app');
+  const kept = await trivet('principal', 'remove', 'app', '--keep-assignments', '--data-dir', data);
+  expect([kept.code, kept.out]).toEqual([0, expect.stringContaining('principal app removed')]);
+  expect((await trivet('principal', 'list', '--data-dir', data)).out).not.toContain('app');
+  for (const who of ['admin', 'nobody']) {
+    expect((await trivet('principal', 'remove', who, '--data-dir', data)).code).toBe(1);
+  }
+});
+
+test('up: an issuer, a tenant and an administrator of a wrong form are told before anything starts', async () => {
+  const url = 'https://login.example.net/t/v2.0';
+  for (const [args, words] of [
+    [['--issuer', 'http://x'], 'an issuer has an https URL'],
+    [['--issuer', 'https://u@x'], 'an issuer has an https URL'],
+    [['--issuer', `${url},metadata=http://x`], 'an issuer has an https URL'],
+    [['--issuer', `${url},/nowhere.pem`], 'no such file'],
+    [['--issuer', `${url},${main}`], 'holds no certificate'],
+    [['--issuer', url, '--issuer', `${url},audience=x`], 'an issuer is named once'],
+    [['--tenant', 'x'], 'a GUID is expected'],
+    [['--administrator', 'me'], 'a GUID is expected'],
+  ] as const) {
+    const { code, err } = await trivet('up', ...args, '--data-dir', join(directory, 'unmade'));
+    expect([code, err]).toEqual([1, expect.stringContaining(words)]);
+  }
+});
+
 test('cli: without a fabric, commands say how to start one', async () => {
   const data = join(directory, 'nothing');
   for (const args of [['status'], ['principal', 'add', 'x'], ['partition', 'kill', '0']]) {

@@ -169,3 +169,49 @@ test('fabric: a port in use, an unknown pool and a lost admin file are told with
   rmSync(fabric.places.admin);
   await (await start('port')).stop(); // the pool exists; its administrator is known to the pool
 });
+
+const TENANT = '11111111-1111-4111-8111-111111111111';
+const OWNER = '22222222-2222-4222-8222-222222222222';
+const PROVIDER = {
+  issuer: `https://sts.example.net/${TENANT}/`,
+  metadataUrl: `https://login.example.net/${TENANT}/.well-known/openid-configuration`,
+};
+
+test('fabric: a pool may believe an OpenID provider besides the login, and keeps what it was made with', async () => {
+  const fabric = await start('provider', { issuers: [PROVIDER], tenantId: TENANT, administrators: [OWNER] });
+  const admin = JSON.parse(readFileSync(fabric.places.admin, 'utf8')) as { objectId: string };
+  const { start: told } = await seenBy(fabric);
+  expect(fabric.status().tenantId).toBe(TENANT);
+  expect(told).toMatchObject({
+    authority: `${fabric.status().controlPlane}/${TENANT}`,
+    founding: {
+      tenantId: TENANT,
+      administrators: [admin.objectId, OWNER],
+      issuers: [{ issuer: `https://login.trivet.localhost/${TENANT}/` }, PROVIDER],
+    },
+  });
+  await fabric.stop();
+  for (const changes of [
+    { issuers: [PROVIDER] },
+    { administrators: [OWNER] },
+    { localLogin: false },
+  ] satisfies Partial<FabricOptions>[]) {
+    await expect(start('provider', changes)).rejects.toThrow(/keep the issuers and Administrators/);
+  }
+  await expect(start('provider', { tenantId: OWNER })).rejects.toThrow(
+    /cannot be changed; leave out --tenant/,
+  );
+  const again = await start('provider', { tenantId: TENANT });
+  expect((await seenBy(again)).start['founding']).toEqual(told.founding);
+});
+
+test('fabric: with the local login switched off no pool is told of it, and clients are sent to the provider', async () => {
+  const off = { localLogin: false, issuers: [PROVIDER], tenantId: TENANT, administrators: [OWNER] };
+  await expect(start('off', { ...off, administrators: [] })).rejects.toThrow(
+    /needs --issuer and --administrator/,
+  );
+  await expect(start('off', { ...off, issuers: [] })).rejects.toThrow(/needs --issuer and --administrator/);
+  const { start: told } = await seenBy(await start('off', off));
+  expect(told).toMatchObject({ authority: `https://login.example.net/${TENANT}` });
+  expect(told.founding).toMatchObject({ administrators: [OWNER], cryptoUsers: [OWNER], issuers: [PROVIDER] });
+});

@@ -22,6 +22,10 @@ export interface ManagementParts {
   readonly status: () => FabricStatus;
   /** Throws a {@link ControlRefusal} for a name that cannot be given. */
   readonly addPrincipal: (name: string) => Promise<unknown>;
+  readonly listPrincipals: () => readonly unknown[];
+  /** By name or id; these two throw a {@link ControlRefusal} for one that there is not. */
+  readonly removePrincipal: (who: string) => Promise<unknown>;
+  readonly resetPrincipal: (who: string) => Promise<unknown>;
   readonly pool: (name: string) => Pool | undefined;
   readonly clock: ClockParts;
 }
@@ -36,6 +40,15 @@ export function managementRoutes(parts: ManagementParts): Router {
     const name = bodyOf(request)['name'];
     if (typeof name !== 'string') throw new ControlRefusal('BadRequest', 'The body must have a "name".');
     response.status(201).json(await parts.addPrincipal(name));
+  });
+  routes.get('/principals', (_request, response) => {
+    response.json({ principals: parts.listPrincipals() });
+  });
+  routes.delete('/principals/:who', async (request, response) => {
+    response.json(await parts.removePrincipal(request.params.who));
+  });
+  routes.post('/principals/:who/reset', async (request, response) => {
+    response.json(await parts.resetPrincipal(request.params.who));
   });
   routes.post('/pools/:pool/partitions/:id/:fault', async (request, response) => {
     response.json(await inflict(parts, request));

@@ -28,11 +28,11 @@ interface SecretHash {
 
 type StoredPrincipal = Principal & { readonly secret: SecretHash };
 
-/** A name that cannot be given; the message says why. */
+/** What cannot be done with a principal; the message says why. */
 export class PrincipalError extends Error {
   override readonly name = 'PrincipalError';
   constructor(
-    readonly code: 'InvalidName' | 'NameTaken' | 'TooMany',
+    readonly code: 'InvalidName' | 'NameTaken' | 'TooMany' | 'Unknown' | 'LastAdministrator',
     message: string,
   ) {
     super(message);
@@ -67,6 +67,65 @@ export class Principals {
     return this.#all.find((principal) => principal.objectId === objectId);
   }
 
+  /** In the order in which they were added. */
+  list(): Principal[] {
+    return this.#all.map(({ name, clientId, objectId, controlPlane }) => ({
+      name,
+      clientId,
+      objectId,
+      controlPlane,
+    }));
+  }
+
+  /** By name, object id or client id. */
+  find(who: string): Principal | undefined {
+    const id = who.toLowerCase();
+    return this.list().find(
+      ({ name, clientId, objectId }) => name === who || objectId === id || clientId === id,
+    );
+  }
+
+  /** Nobody can log in as this principal any more; durable when it returns. */
+  remove(who: string): Principal {
+    const principal = this.#known(who);
+    if (principal.controlPlane && this.#all.filter(({ controlPlane }) => controlPlane).length === 1) {
+      throw new PrincipalError(
+        'LastAdministrator',
+        `"${principal.name}" is the only administrator of the control plane and cannot be removed`,
+      );
+    }
+    this.#write(this.#all.filter(({ objectId }) => objectId !== principal.objectId));
+    return principal;
+  }
+
+  /**
+   * Gives a principal a new secret; the one before is void at once. `before` is told the credentials before anything
+   * changes, to write them down where they are kept.
+   */
+  async reset(
+    who: string,
+    before: (credentials: NewPrincipal) => void = () => undefined,
+  ): Promise<NewPrincipal> {
+    const { clientId, objectId } = this.#known(who);
+    const made = { clientId, clientSecret: newSecret(), objectId };
+    const secret = await hashSecret(made.clientSecret);
+    this.#known(objectId); // may have been removed meanwhile
+    before(made);
+    this.#write(this.#all.map((other) => (other.objectId === objectId ? { ...other, secret } : other)));
+    return made;
+  }
+
+  #known(who: string): Principal {
+    const found = this.find(who);
+    if (found) return found;
+    throw new PrincipalError('Unknown', `there is no principal "${who}"`);
+  }
+
+  #write(all: readonly StoredPrincipal[]): void {
+    writeDurably(this.#file, `${JSON.stringify(all, null, 2)}\n`, 0o600);
+    this.#all = all;
+  }
+
   /** Adds a principal with an id and secret of our making. */
   async add(name: string): Promise<NewPrincipal> {
     const made = newCredentials();
@@ -91,25 +150,29 @@ export class Principals {
     if (this.#all.length >= PRINCIPALS_MAX) {
       throw new PrincipalError('TooMany', `there are already ${PRINCIPALS_MAX} principals`);
     }
-    const all = [...this.#all, { name, clientId, objectId, controlPlane, secret }];
-    writeDurably(this.#file, `${JSON.stringify(all, null, 2)}\n`, 0o600);
-    this.#all = all;
+    this.#write([...this.#all, { name, clientId, objectId, controlPlane, secret }]);
   }
 
-  async verify(principal: Principal, secret: string): Promise<boolean> {
-    const stored = this.#all.find(({ clientId }) => clientId === principal.clientId)?.secret;
+  async verify({ clientId }: Principal, secret: string): Promise<boolean> {
+    const hashOf = () => this.#all.find((other) => other.clientId === clientId)?.secret;
+    const stored = hashOf();
     if (!stored) return false;
     const hash = await derive(secret, Buffer.from(stored.salt, 'base64'));
-    return equalBytes(hash, Buffer.from(stored.hash, 'base64'));
+    // Removed or reset while the hash was made: what was right then is void now.
+    return equalBytes(hash, Buffer.from(stored.hash, 'base64')) && hashOf() === stored;
   }
 }
 
 export function newCredentials(): NewPrincipal {
   return {
     clientId: newUuid(),
-    clientSecret: randomBytes(32).toString('base64url'),
+    clientSecret: newSecret(),
     objectId: newUuid(),
   };
+}
+
+function newSecret(): string {
+  return randomBytes(32).toString('base64url');
 }
 
 async function hashSecret(secret: string): Promise<SecretHash> {

@@ -8,11 +8,11 @@ const CONTROL_HOSTS = ['localhost', '127.0.0.1', '[::1]', 'login.localhost'];
 export interface Resources {
   /** Audiences under which the control plane takes tokens. */
   readonly controlPlane: readonly string[];
-  /** Suffix of the pools' host names. */
-  readonly domain: string;
+  /** Suffix of the pools' host names; undefined when no pool believes this login. */
+  readonly domain: string | undefined;
 }
 
-export function resourcesOf(controlPort: number, domain: string): Resources {
+export function resourcesOf(controlPort: number, domain: string | undefined): Resources {
   const local = CONTROL_HOSTS.map((host) => new URL(`https://${host}:${controlPort}`).origin);
   return { controlPlane: [...local, ...AZURE_CONTROL_PLANE], domain };
 }
@@ -26,5 +26,6 @@ export function audienceOf(resources: Resources, scope: string): string | undefi
   if (!/^https:\/\/[^/?#@\\\s]+$/i.test(resource) || !URL.canParse(resource)) return undefined;
   const { origin, hostname } = new URL(resource);
   if (resources.controlPlane.includes(origin)) return origin;
+  if (resources.domain === undefined) return undefined;
   return hostname === resources.domain || hostname === AZURE_DATA_PLANE ? origin : undefined;
 }

@@ -95,7 +95,12 @@ class Login {
     }
     const audience = audienceOf(this.parts.resources, scope);
     if (audience === undefined) {
-      throw new LoginRefusal('UnknownResource', `The resource of scope '${printable(scope)}' was not found.`);
+      const off =
+        this.parts.resources.domain === undefined ? ' The local login is switched off for pools.' : '';
+      throw new LoginRefusal(
+        'UnknownResource',
+        `The resource of scope '${printable(scope)}' was not found.${off}`,
+      );
     }
     const principal = this.parts.principals.byClientId(clientId);
     if (!principal) {

@@ -4,7 +4,7 @@
 // Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own), pools/{name}/ (see pool.ts), custodians/
 // (what `up` made to activate a pool; the owner's).
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { newUuid } from '../../values/ids.js';
 import type { Seconds } from '../../values/moments.js';
@@ -91,12 +91,22 @@ export function lockEstate(places: Places): { release(): void } {
   throw new EstateError(`cannot lock ${places.lock}: ${flock.stderr.trim()}`);
 }
 
-/** Reads what the installation is, or makes it up on an empty directory. */
-export function openEstate(places: Places): Estate {
+/** Reads what the installation is, or makes it up on an empty directory, but for the tenant if one is given. */
+export function openEstate(places: Places, tenantId?: string): Estate {
   const file = places.own('fabric.json');
-  if (existsSync(file)) return readJson(file) as Estate;
+  if (existsSync(file)) {
+    const estate = readJson(file) as Estate;
+    if (tenantId === undefined || tenantId === estate.tenantId) return estate;
+    throw new EstateError(
+      `${places.root} is of tenant ${estate.tenantId}, which cannot be changed; leave out --tenant, or use another --data-dir`,
+    );
+  }
   makeDirectory(places.own('.'));
-  const estate: Estate = { tenantId: newUuid(), subscriptionId: newUuid(), resourceGroup: 'trivet' };
+  const estate: Estate = {
+    tenantId: tenantId ?? newUuid(),
+    subscriptionId: newUuid(),
+    resourceGroup: 'trivet',
+  };
   writeDurably(file, `${JSON.stringify(estate, null, 2)}\n`, 0o600);
   return estate;
 }
@@ -143,6 +153,30 @@ export function readRunning(places: Places): Running | undefined {
 
 export function readAdmin(places: Places): AdminFile | undefined {
   return existsSync(places.admin) ? (readJson(places.admin) as AdminFile) : undefined;
+}
+
+/** Writes down the administrator's next credentials, before they are valid. */
+export function prepareAdmin(places: Places, admin: AdminFile): void {
+  writeDurably(nextAdmin(places), `${JSON.stringify(admin, null, 2)}\n`, 0o600);
+}
+
+/** The administrator's next credentials, where a reset of them was not finished. */
+export function readNextAdmin(places: Places): AdminFile | undefined {
+  const file = nextAdmin(places);
+  return existsSync(file) ? (readJson(file) as AdminFile) : undefined;
+}
+
+/** The next credentials are the valid ones now. */
+export function settleAdmin(places: Places): void {
+  renameSync(nextAdmin(places), places.admin);
+}
+
+export function forgetNextAdmin(places: Places): void {
+  rmSync(nextAdmin(places), { force: true });
+}
+
+function nextAdmin(places: Places): string {
+  return places.own('next-admin.json');
 }
 
 function readJson(file: string): unknown {

@@ -91,6 +91,11 @@ export function hasOptionalAudit(directory: string, name: string): boolean {
   return readPool(directory, name).founding.auditOptional === true;
 }
 
+/** The issuers that a pool was created to believe. */
+export function issuersOf(directory: string, name: string): Founding['issuers'] {
+  return readPool(directory, name).founding.issuers;
+}
+
 function readPool(directory: string, name: string): PoolFile {
   return JSON.parse(readFileSync(join(directory, name, 'pool.json'), 'utf8')) as PoolFile;
 }

@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { ClientSecretCredential } from '@azure/identity';
 import type { ClientSecretCredentialOptions } from '@azure/identity';
 import fc from 'fast-check';
@@ -226,4 +228,25 @@ test('login: whatever the form holds, the answer is a refusal', async () => {
     }),
     { numRuns: 100 },
   );
+});
+
+test('login: switched off it gives tokens for the control plane alone, also after the next start', async () => {
+  const own = join(directory, 'off');
+  mkdirSync(own);
+  const issuer = 'https://login.example.net/11111111-1111-4111-8111-111111111111/v2.0';
+  const off = { localLogin: false, issuers: [{ issuer }], administrators: [tenant] };
+  for (const changes of [off, {}]) {
+    const { admin, base, fabric, ...other } = await startedFabric(own, changes);
+    const wish = { ...form(), client_id: admin.clientId, client_secret: admin.clientSecret };
+    for (const scope of [
+      'https://managedhsm.localhost:9443/.default',
+      'https://managedhsm.azure.net/.default',
+    ]) {
+      const answer = await other.login({ ...wish, scope });
+      expect(refusal(answer)).toEqual([400, 'invalid_resource', [500011]]);
+      expect(answer.json['error_description']).toContain('The local login is switched off for pools.');
+    }
+    expect((await other.login({ ...wish, scope: `${base}/.default` })).status).toBe(200);
+    await fabric.stop();
+  }
 });

@@ -1,0 +1,46 @@
+// `trivet principal`: who may log in. Only says what there is.
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { defaultDirectory } from './home.js';
+
+interface Target {
+  dataDir: string;
+  json?: true;
+}
+
+/** Adds the commands. */
+export function addPrincipalCommands(trivet: Command): void {
+  const group = trivet.command('principal').description('who may log in');
+  const command = (name: string, description: string): Command =>
+    group
+      .command(name)
+      .description(description)
+      .addOption(
+        new Option('--data-dir <directory>', 'where everything is kept')
+          .env('TRIVET_HOME')
+          .default(defaultDirectory()),
+      )
+      .addOption(new Option('--json', 'print JSON'));
+  command('add <name>', 'add a service principal; its secret is shown once').action(
+    async (name: string, options: Target) => {
+      const { addPrincipal } = await import('./principal/add.js');
+      await addPrincipal(options.dataDir, name, options.json === true);
+    },
+  );
+  command('list', 'show all of them').action(async (options: Target) => {
+    const { listPrincipals } = await import('./principal/list.js');
+    await listPrincipals(options.dataDir, options.json === true);
+  });
+  command('remove <principal>', 'take its roles in all pools from it, then forget it; a name or an object id')
+    .option('--keep-assignments', 'leave its role assignments to the Administrators of the pools')
+    .action(async (who: string, options: Target & { keepAssignments?: true }) => {
+      const { removePrincipal } = await import('./principal/remove.js');
+      await removePrincipal(options.dataDir, who, options.keepAssignments === true, options.json === true);
+    });
+  command('reset <principal>', 'give it a new secret, shown once; the one before is void at once').action(
+    async (who: string, options: Target) => {
+      const { resetPrincipal } = await import('./principal/add.js');
+      await resetPrincipal(options.dataDir, who, options.json === true);
+    },
+  );
+}
