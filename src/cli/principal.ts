@@ -2,6 +2,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { defaultDirectory } from './home.js';
+import { readCertificates } from './issuer.js';
 
 interface Target {
   dataDir: string;
@@ -21,12 +22,16 @@ export function addPrincipalCommands(trivet: Command): void {
           .default(defaultDirectory()),
       )
       .addOption(new Option('--json', 'print JSON'));
-  command('add <name>', 'add a service principal; its secret is shown once').action(
-    async (name: string, options: Target) => {
+  command('add <name>', 'add a service principal; its secret is shown once')
+    .option(
+      '--certificate <file>',
+      'it logs in with the key of this certificate (PEM) instead of a secret',
+      readCertificates,
+    )
+    .action(async (name: string, options: Target & { certificate?: string }) => {
       const { addPrincipal } = await import('./principal/add.js');
-      await addPrincipal(options.dataDir, name, options.json === true);
-    },
-  );
+      await addPrincipal(options.dataDir, name, options.certificate, options.json === true);
+    });
   command('list', 'show all of them').action(async (options: Target) => {
     const { listPrincipals } = await import('./principal/list.js');
     await listPrincipals(options.dataDir, options.json === true);
@@ -37,7 +42,7 @@ export function addPrincipalCommands(trivet: Command): void {
       const { removePrincipal } = await import('./principal/remove.js');
       await removePrincipal(options.dataDir, who, options.keepAssignments === true, options.json === true);
     });
-  command('reset <principal>', 'give it a new secret, shown once; the one before is void at once').action(
+  command('reset <principal>', 'give it a new secret, shown once; what it had before is void at once').action(
     async (who: string, options: Target) => {
       const { resetPrincipal } = await import('./principal/add.js');
       await resetPrincipal(options.dataDir, who, options.json === true);

@@ -76,8 +76,9 @@ export function controlAnswer(parts: AnsweringParts): Answer {
     const principal = objectId === undefined ? undefined : principals.byObjectId(objectId);
     return principal && { objectId: principal.objectId, administrator: principal.controlPlane };
   };
-  const addPrincipal = reworded(async (name: string) => {
-    const added = await principals.add(name);
+  const addPrincipal = reworded(async (name: string, certificate?: string) => {
+    const added =
+      certificate === undefined ? await principals.add(name) : principals.addCertified(name, certificate);
     log.info({ principal: name, objectId: added.objectId }, 'principal added');
     return added;
   });
@@ -115,16 +116,17 @@ export function controlAnswer(parts: AnsweringParts): Answer {
 
 const REFUSAL_OF = {
   InvalidName: 'BadRequest',
+  InvalidCertificate: 'BadRequest',
   TooMany: 'BadRequest',
   NameTaken: 'Conflict',
   LastAdministrator: 'Conflict',
   Unknown: 'NotFound',
 } as const satisfies Record<PrincipalError['code'], ControlRefusal['code']>;
 
-function reworded<T>(act: (who: string) => T | Promise<T>): (who: string) => Promise<T> {
-  return async (who) => {
+function reworded<A extends unknown[], T>(act: (...args: A) => T | Promise<T>): (...args: A) => Promise<T> {
+  return async (...args) => {
     try {
-      return await act(who);
+      return await act(...args);
     } catch (error) {
       if (!(error instanceof PrincipalError)) throw error;
       throw new ControlRefusal(REFUSAL_OF[error.code], error.message);

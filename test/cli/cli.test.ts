@@ -209,6 +209,9 @@ test('principal: a new one is shown once, and a taken name is refused', async ()
   expect((await trivet('principal', 'add', 'other', '--data-dir', data)).out).toMatch(
     /client secret .*shown only now/,
   );
+  const file = ['--certificate', join(data, 'ca.pem')];
+  const certified = await trivet('principal', 'add', 'certified', ...file, '--json', '--data-dir', data);
+  expect(Object.keys(JSON.parse(certified.out) as object).sort()).toEqual(['clientId', 'objectId']);
   const again = await trivet('principal', 'add', 'app', '--data-dir', data);
   expect([again.code, again.err]).toEqual([1, 'trivet: there is already a principal named "app"\n']);
 });

@@ -21,7 +21,7 @@ export interface FabricStatus {
 export interface ManagementParts {
   readonly status: () => FabricStatus;
   /** Throws a {@link ControlRefusal} for a name that cannot be given. */
-  readonly addPrincipal: (name: string) => Promise<unknown>;
+  readonly addPrincipal: (name: string, certificate?: string) => Promise<unknown>;
   readonly listPrincipals: () => readonly unknown[];
   /** By name or id; these two throw a {@link ControlRefusal} for one that there is not. */
   readonly removePrincipal: (who: string) => Promise<unknown>;
@@ -37,9 +37,12 @@ export function managementRoutes(parts: ManagementParts): Router {
     response.json(parts.status());
   });
   routes.post('/principals', async (request, response) => {
-    const name = bodyOf(request)['name'];
+    const { name, certificate } = bodyOf(request);
     if (typeof name !== 'string') throw new ControlRefusal('BadRequest', 'The body must have a "name".');
-    response.status(201).json(await parts.addPrincipal(name));
+    if (certificate !== undefined && typeof certificate !== 'string') {
+      throw new ControlRefusal('BadRequest', 'The "certificate" must be a text in PEM.');
+    }
+    response.status(201).json(await parts.addPrincipal(name, certificate));
   });
   routes.get('/principals', (_request, response) => {
     response.json({ principals: parts.listPrincipals() });

@@ -11,6 +11,7 @@ const REFUSALS = {
   UnknownResource: [400, 'invalid_resource', 500011],
   UnknownClient: [400, 'unauthorized_client', 700016],
   WrongSecret: [401, 'invalid_client', 7000215],
+  WrongAssertion: [401, 'invalid_client', 700027],
   Throttled: [429, 'temporarily_unavailable', 90055],
 } as const satisfies Record<string, readonly [status: number, error: string, number: number]>;
 

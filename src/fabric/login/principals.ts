@@ -1,6 +1,7 @@
-// Who may log in: service principals with a secret each, of which only a slow hash is kept. Says who somebody is and
+// Who may log in: service principals with a secret each, of which only a slow hash is kept, or with a certificate, of
+// which only the public half was ever here. Says who somebody is and
 // whether she administers the control plane; roles in a pool are the pool's own business.
-import { randomBytes, scrypt } from 'node:crypto';
+import { X509Certificate, randomBytes, scrypt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { equalBytes } from '../../values/bytes.js';
 import { newUuid } from '../../values/ids.js';
@@ -21,18 +22,26 @@ export interface NewPrincipal {
   readonly objectId: string;
 }
 
+/** A principal that logs in with what its certificate's key signs. */
+export type CertifiedPrincipal = Omit<NewPrincipal, 'clientSecret'>;
+
 interface SecretHash {
   readonly salt: string;
   readonly hash: string;
 }
 
-type StoredPrincipal = Principal & { readonly secret: SecretHash };
+type StoredPrincipal = Principal & {
+  readonly secret?: SecretHash;
+  /** DER in base64. */
+  readonly certificate?: string;
+};
 
 /** What cannot be done with a principal; the message says why. */
 export class PrincipalError extends Error {
   override readonly name = 'PrincipalError';
   constructor(
-    readonly code: 'InvalidName' | 'NameTaken' | 'TooMany' | 'Unknown' | 'LastAdministrator',
+    readonly code:
+      'InvalidName' | 'InvalidCertificate' | 'NameTaken' | 'TooMany' | 'Unknown' | 'LastAdministrator',
     message: string,
   ) {
     super(message);
@@ -44,6 +53,8 @@ const PRINCIPALS_MAX = 10_000;
 // Secrets are 256 random bits, so the hash need not slow guessing down; this is what guidelines ask for passwords.
 const COST = { N: 16_384, r: 8, p: 1 };
 const HASH_BYTES = 32;
+const RSA_MIN = 2_048;
+const RSA_MAX = 8_192;
 
 export class Principals {
   readonly #file: string;
@@ -99,7 +110,7 @@ export class Principals {
   }
 
   /**
-   * Gives a principal a new secret; the one before is void at once. `before` is told the credentials before anything
+   * Gives a principal a new secret; what it logged in with before is void at once, a certificate too. `before` is told the credentials before anything
    * changes, to write them down where they are kept.
    */
   async reset(
@@ -111,7 +122,13 @@ export class Principals {
     const secret = await hashSecret(made.clientSecret);
     this.#known(objectId); // may have been removed meanwhile
     before(made);
-    this.#write(this.#all.map((other) => (other.objectId === objectId ? { ...other, secret } : other)));
+    this.#write(
+      this.#all.map(({ certificate, ...other }) =>
+        other.objectId === objectId
+          ? { ...other, secret }
+          : { ...other, ...(certificate !== undefined && { certificate }) },
+      ),
+    );
     return made;
   }
 
@@ -133,24 +150,39 @@ export class Principals {
     return made;
   }
 
+  /** Adds a principal with ids of our making that logs in with this certificate (PEM). */
+  addCertified(name: string, pem: string): CertifiedPrincipal {
+    checkName(name);
+    const certificate = certificateIn(pem).raw.toString('base64');
+    const ids = { clientId: newUuid(), objectId: newUuid() };
+    this.#insert({ name, ...ids, controlPlane: false, certificate });
+    return ids;
+  }
+
   /** Adds a principal with known credentials; durable when it returns. */
   async register(name: string, credentials: NewPrincipal, controlPlane: boolean): Promise<void> {
-    if (!NAME.test(name)) {
-      throw new PrincipalError(
-        'InvalidName',
-        'a name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter or digit',
-      );
-    }
+    checkName(name);
     const secret = await hashSecret(credentials.clientSecret);
     const { clientId, objectId } = credentials;
-    // Checked after the wait, so that two requests for one name cannot both find it free.
+    this.#insert({ name, clientId, objectId, controlPlane, secret });
+  }
+
+  /** The certificate with whose key the principal logs in; undefined for one with a secret. */
+  certificateOf({ clientId }: Principal): X509Certificate | undefined {
+    const stored = this.#all.find((other) => other.clientId === clientId)?.certificate;
+    return stored === undefined ? undefined : new X509Certificate(Buffer.from(stored, 'base64'));
+  }
+
+  // Checked here, after any wait, so that two requests for one name cannot both find it free.
+  #insert(principal: StoredPrincipal): void {
+    const { name } = principal;
     if (this.#all.some((other) => other.name === name)) {
       throw new PrincipalError('NameTaken', `there is already a principal named "${name}"`);
     }
     if (this.#all.length >= PRINCIPALS_MAX) {
       throw new PrincipalError('TooMany', `there are already ${PRINCIPALS_MAX} principals`);
     }
-    this.#write([...this.#all, { name, clientId, objectId, controlPlane, secret }]);
+    this.#write([...this.#all, principal]);
   }
 
   async verify({ clientId }: Principal, secret: string): Promise<boolean> {
@@ -169,6 +201,33 @@ export function newCredentials(): NewPrincipal {
     clientSecret: newSecret(),
     objectId: newUuid(),
   };
+}
+
+function checkName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new PrincipalError(
+    'InvalidName',
+    'a name has 1 to 64 letters, digits, spaces, dots, hyphens or underscores and begins with a letter or digit',
+  );
+}
+
+/** A certificate whose key is fit to sign with. Its issuer does not matter: it is registered for itself. */
+function certificateIn(pem: string): X509Certificate {
+  const bad = (problem: string) => new PrincipalError('InvalidCertificate', problem);
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(pem);
+  } catch {
+    throw bad('the certificate must be one in PEM');
+  }
+  const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey;
+  const { modulusLength = 0, namedCurve } = asymmetricKeyDetails ?? {};
+  const fit =
+    (asymmetricKeyType === 'rsa' && modulusLength >= RSA_MIN && modulusLength <= RSA_MAX) ||
+    (asymmetricKeyType === 'ec' && namedCurve === 'prime256v1');
+  if (!fit)
+    throw bad(`the certificate must have an RSA key of ${RSA_MIN} to ${RSA_MAX} bits or one on P-256`);
+  return certificate;
 }
 
 function newSecret(): string {

@@ -6,6 +6,8 @@ const AZURE_DATA_PLANE = 'managedhsm.azure.net';
 const CONTROL_HOSTS = ['localhost', '127.0.0.1', '[::1]', 'login.localhost'];
 
 export interface Resources {
+  /** Where the login itself is reached, as origins. */
+  readonly login: readonly string[];
   /** Audiences under which the control plane takes tokens. */
   readonly controlPlane: readonly string[];
   /** Suffix of the pools' host names; undefined when no pool believes this login. */
@@ -14,7 +16,7 @@ export interface Resources {
 
 export function resourcesOf(controlPort: number, domain: string | undefined): Resources {
   const local = CONTROL_HOSTS.map((host) => new URL(`https://${host}:${controlPort}`).origin);
-  return { controlPlane: [...local, ...AZURE_CONTROL_PLANE], domain };
+  return { login: local, controlPlane: [...local, ...AZURE_CONTROL_PLANE], domain };
 }
 
 /**

@@ -3,6 +3,7 @@
 import express from 'express';
 import type { Request, Response, Router } from 'express';
 import type { Seconds } from '../../values/moments.js';
+import { isAssertionOf } from './client-assertion.js';
 import { issuerOf } from './login-key.js';
 import type { LoginKey } from './login-key.js';
 import { LoginRefusal, oauthError } from './oauth-error.js';
@@ -89,7 +90,8 @@ class Login {
     }
     const clientId = parameter(request, 'client_id');
     const scope = parameter(request, 'scope');
-    const secret = parameter(request, 'client_secret');
+    const assertion = assertionIn(request);
+    const secret = assertion === undefined ? parameter(request, 'client_secret') : undefined;
     if (!DEFAULT_SCOPE.test(scope)) {
       throw new LoginRefusal('InvalidScope', 'The scope must be one resource with /.default at its end.');
     }
@@ -106,8 +108,26 @@ class Login {
     if (!principal) {
       throw new LoginRefusal('UnknownClient', `Application '${printable(clientId)}' was not found.`);
     }
-    await this.#checkSecret(principal, secret, request.socket.remoteAddress ?? '');
+    if (secret !== undefined) {
+      await this.#checkSecret(principal, secret, request.socket.remoteAddress ?? '');
+    } else if (!(await this.#isSignedBy(principal, assertion ?? ''))) {
+      throw new LoginRefusal('WrongAssertion', 'The client assertion is not valid for this application.');
+    }
     return { principal, audience };
+  }
+
+  async #isSignedBy(principal: Principal, assertion: string): Promise<boolean> {
+    const { principals, resources, tenantId } = this.parts;
+    const certificate = principals.certificateOf(principal);
+    const { clientId } = principal;
+    if (!certificate) return false;
+    const good = await isAssertionOf(certificate, assertion, {
+      clientId,
+      origins: resources.login,
+      tenantId,
+    });
+    // Removed or reset meanwhile: what was right then is void now.
+    return good && principals.certificateOf(principal)?.fingerprint256 === certificate.fingerprint256;
   }
 
   async #checkSecret(principal: Principal, secret: string, address: string): Promise<void> {
@@ -164,11 +184,26 @@ const COMMON_CONFIGURATION = {
   grant_types_supported: ['client_credentials'],
   subject_types_supported: ['public'],
   id_token_signing_alg_values_supported: ['RS256'],
-  token_endpoint_auth_methods_supported: ['client_secret_post'],
+  token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt'],
 };
 
 function throttled(seconds: number): LoginRefusal {
   return new LoginRefusal('Throttled', 'Too many attempts with a wrong secret; try again later.', seconds);
+}
+
+const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** The client assertion, for a client that logs in with one (RFC 7523 section 2.2). */
+function assertionIn(request: Request): string | undefined {
+  const body = request.body as Record<string, unknown> | undefined;
+  if (body?.['client_assertion'] === undefined) return undefined;
+  if (parameter(request, 'client_assertion_type') !== JWT_BEARER || body['client_secret'] !== undefined) {
+    throw new LoginRefusal(
+      'MissingParameter',
+      `A client assertion comes with client_assertion_type ${JWT_BEARER} and without a client_secret.`,
+    );
+  }
+  return parameter(request, 'client_assertion');
 }
 
 function parameter(request: Request, name: string): string {
