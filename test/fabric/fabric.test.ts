@@ -187,6 +187,7 @@ test('fabric: a pool may believe an OpenID provider besides the login, and keeps
     founding: {
       tenantId: TENANT,
       administrators: [admin.objectId, OWNER],
+      cryptoUsers: [admin.objectId],
       issuers: [{ issuer: `https://login.trivet.localhost/${TENANT}/` }, PROVIDER],
     },
   });
@@ -213,5 +214,5 @@ test('fabric: with the local login switched off no pool is told of it, and clien
   await expect(start('off', { ...off, issuers: [] })).rejects.toThrow(/needs --issuer and --administrator/);
   const { start: told } = await seenBy(await start('off', off));
   expect(told).toMatchObject({ authority: `https://login.example.net/${TENANT}` });
-  expect(told.founding).toMatchObject({ administrators: [OWNER], cryptoUsers: [OWNER], issuers: [PROVIDER] });
+  expect(told.founding).toMatchObject({ administrators: [OWNER], cryptoUsers: [], issuers: [PROVIDER] });
 });
