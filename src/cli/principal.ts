@@ -1,6 +1,7 @@
 // `trivet principal`: who may log in. Only says what there is.
 import { Option } from 'commander';
 import type { Command } from 'commander';
+import type { PrincipalKind } from '../fabric/control/management.js';
 import { defaultDirectory } from './home.js';
 import { readCertificates } from './issuer.js';
 
@@ -28,9 +29,15 @@ export function addPrincipalCommands(trivet: Command): void {
       'it logs in with the key of this certificate (PEM) instead of a secret',
       readCertificates,
     )
-    .action(async (name: string, options: Target & { certificate?: string }) => {
+    .addOption(
+      new Option(
+        '--managed-identity',
+        'it gets its tokens from IDENTITY_ENDPOINT with IDENTITY_HEADER, as programs in App Service do',
+      ).conflicts('certificate'),
+    )
+    .action(async (name: string, options: Target & PrincipalKind) => {
       const { addPrincipal } = await import('./principal/add.js');
-      await addPrincipal(options.dataDir, name, options.certificate, options.json === true);
+      await addPrincipal(options.dataDir, name, options, options.json === true);
     });
   command('list', 'show all of them').action(async (options: Target) => {
     const { listPrincipals } = await import('./principal/list.js');

@@ -10,10 +10,11 @@ import type { KeyAndCertificate } from './control/authority.js';
 import { ControlRefusal } from './control/errors.js';
 import { controlRoutes, hostBase } from './control/routes.js';
 import type { Caller } from './control/routes.js';
-import type { FabricStatus } from './control/management.js';
+import type { FabricStatus, PrincipalKind } from './control/management.js';
 import type { LoginKey } from './login/login-key.js';
+import { endpointOf } from './login/managed-identity.js';
 import { PrincipalError } from './login/principals.js';
-import type { Principals } from './login/principals.js';
+import type { ManagedPrincipal, NewPrincipal, Principals } from './login/principals.js';
 import { resourcesOf } from './login/resources.js';
 import { loginRoutes } from './login/routes.js';
 import { callerOf } from './login/token.js';
@@ -67,18 +68,37 @@ async function openAuthority(places: Places, domain: string): Promise<KeyAndCert
 
 /** What answers on the control port. */
 export function controlAnswer(parts: AnsweringParts): Answer {
-  const { estate, login, principals, controlPort, dataPort, domain, localLogin, places, clock, log } = parts;
+  const {
+    estate,
+    login: key,
+    principals,
+    controlPort,
+    dataPort,
+    domain,
+    localLogin,
+    places,
+    clock,
+    log,
+  } = parts;
   const now = (): Seconds => clock.clock.now();
   const baseOf = hostBase(controlPort);
   const resources = resourcesOf(controlPort, localLogin ? domain : undefined);
   const identify = async (token: string): Promise<Caller | undefined> => {
-    const objectId = await callerOf(login, estate.tenantId, resources.controlPlane, token, now());
+    const objectId = await callerOf(key, estate.tenantId, resources.controlPlane, token, now());
     const principal = objectId === undefined ? undefined : principals.byObjectId(objectId);
     return principal && { objectId: principal.objectId, administrator: principal.controlPlane };
   };
-  const addPrincipal = reworded(async (name: string, certificate?: string) => {
+  const base = `https://localhost:${controlPort}`;
+  const shown = (made: NewPrincipal): NewPrincipal | ManagedPrincipal => {
+    const { clientId, objectId, clientSecret } = made;
+    if (!principals.byClientId(clientId)?.managed) return made;
+    return { clientId, objectId, identityEndpoint: endpointOf(base, made), identityHeader: clientSecret };
+  };
+  const addPrincipal = reworded(async (name: string, kind: PrincipalKind) => {
     const added =
-      certificate === undefined ? await principals.add(name) : principals.addCertified(name, certificate);
+      kind.certificate !== undefined
+        ? principals.addCertified(name, kind.certificate)
+        : shown(await (kind.managedIdentity ? principals.addManaged(name) : principals.add(name)));
     log.info({ principal: name, objectId: added.objectId }, 'principal added');
     return added;
   });
@@ -92,14 +112,14 @@ export function controlAnswer(parts: AnsweringParts): Answer {
     const made = await principals.reset(who, isAdmin ? (admin) => prepareAdmin(places, admin) : undefined);
     if (isAdmin) settleAdmin(places);
     log.info({ objectId: made.objectId }, 'secret of a principal reset');
-    return made;
+    return shown(made);
   });
   return controlRoutes({
     ...estate,
     domain,
     dataPort,
     baseOf,
-    login: loginRoutes({ tenantId: estate.tenantId, key: login, principals, resources, baseOf, now }),
+    login: loginRoutes({ tenantId: estate.tenantId, key, principals, resources, baseOf, now }),
     identify,
     management: {
       status: parts.status,

@@ -1,16 +1,18 @@
 // `trivet principal add` and `reset`: the two that show a secret, once.
-import type { CertifiedPrincipal, NewPrincipal } from '../../fabric/login/principals.js';
+import type { PrincipalKind } from '../../fabric/control/management.js';
+import type { CertifiedPrincipal, ManagedPrincipal, NewPrincipal } from '../../fabric/login/principals.js';
 import { connect, print } from '../ask.js';
 
-/** With a certificate (PEM) there is no secret to show. */
+/** With a certificate there is no secret to show. */
 export async function addPrincipal(
   dataDirectory: string,
   name: string,
-  certificate: string | undefined,
+  { certificate, managedIdentity }: PrincipalKind,
   json: boolean,
 ): Promise<void> {
   const fabric = await connect(dataDirectory);
-  show((await fabric.call('POST', '/trivet/principals', { name, certificate })) as Shown, json);
+  const wish = { name, certificate, managedIdentity };
+  show((await fabric.call('POST', '/trivet/principals', wish)) as Shown, json);
 }
 
 /** The administrator's new secret is also where the old one was. */
@@ -19,7 +21,7 @@ export async function resetPrincipal(dataDirectory: string, who: string, json: b
   show((await fabric.call('POST', `/trivet/principals/${encodeURIComponent(who)}/reset`)) as Shown, json);
 }
 
-type Shown = CertifiedPrincipal & Partial<NewPrincipal>;
+type Shown = CertifiedPrincipal & Partial<NewPrincipal & ManagedPrincipal>;
 
 function show(made: Shown, json: boolean): void {
   if (json) {
@@ -29,4 +31,8 @@ function show(made: Shown, json: boolean): void {
   print(`client id      ${made.clientId}`);
   if (made.clientSecret !== undefined) print(`client secret  ${made.clientSecret} (shown only now)`);
   print(`object id      ${made.objectId}`);
+  if (made.identityHeader === undefined) return;
+  print('for the environment of the program (shown only now):');
+  print(`IDENTITY_ENDPOINT=${String(made.identityEndpoint)}`);
+  print(`IDENTITY_HEADER=${made.identityHeader}`);
 }

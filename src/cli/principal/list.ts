@@ -9,8 +9,9 @@ export async function listPrincipals(dataDirectory: string, json: boolean): Prom
     return;
   }
   const width = Math.max(...all.map(({ name }) => name.length));
-  for (const { name, clientId, objectId, controlPlane } of all) {
-    const what = controlPlane ? ', administrator of the control plane' : '';
+  for (const { name, clientId, objectId, controlPlane, managed } of all) {
+    const what =
+      (controlPlane ? ', administrator of the control plane' : '') + (managed ? ', managed identity' : '');
     print(`${name.padEnd(width)}  client id ${clientId}, object id ${objectId}${what}`);
   }
 }

@@ -9,6 +9,10 @@ const STATUS_OF = {
   Conflict: 409,
   InternalError: 500,
   NotConfirmed: 504,
+  // Microsoft Graph's words for the same.
+  Request_BadRequest: 400,
+  Request_UnsupportedQuery: 400,
+  Authorization_RequestDenied: 403,
 } as const;
 
 export class ControlRefusal extends Error {

@@ -5,6 +5,7 @@ import type { Request, Router } from 'express';
 import type { Pool, PoolStatus } from '../pools/pool.js';
 import { advanceClock, clockStatus } from './clock.js';
 import type { ClockParts } from './clock.js';
+import type { DirectoryPrincipal } from './directory.js';
 import { ControlRefusal } from './errors.js';
 
 /** The document that `trivet status` shows; the owner's own credentials are added by who reads them from disk. */
@@ -18,11 +19,18 @@ export interface FabricStatus {
   readonly pools: readonly PoolStatus[];
 }
 
+/** What a new principal logs in with, if not with a secret of our making. */
+export interface PrincipalKind {
+  /** PEM. */
+  readonly certificate?: string;
+  readonly managedIdentity?: true;
+}
+
 export interface ManagementParts {
   readonly status: () => FabricStatus;
   /** Throws a {@link ControlRefusal} for a name that cannot be given. */
-  readonly addPrincipal: (name: string, certificate?: string) => Promise<unknown>;
-  readonly listPrincipals: () => readonly unknown[];
+  readonly addPrincipal: (name: string, kind: PrincipalKind) => Promise<unknown>;
+  readonly listPrincipals: () => readonly DirectoryPrincipal[];
   /** By name or id; these two throw a {@link ControlRefusal} for one that there is not. */
   readonly removePrincipal: (who: string) => Promise<unknown>;
   readonly resetPrincipal: (who: string) => Promise<unknown>;
@@ -37,12 +45,9 @@ export function managementRoutes(parts: ManagementParts): Router {
     response.json(parts.status());
   });
   routes.post('/principals', async (request, response) => {
-    const { name, certificate } = bodyOf(request);
+    const { name } = bodyOf(request);
     if (typeof name !== 'string') throw new ControlRefusal('BadRequest', 'The body must have a "name".');
-    if (certificate !== undefined && typeof certificate !== 'string') {
-      throw new ControlRefusal('BadRequest', 'The "certificate" must be a text in PEM.');
-    }
-    response.status(201).json(await parts.addPrincipal(name, certificate));
+    response.status(201).json(await parts.addPrincipal(name, kindIn(bodyOf(request))));
   });
   routes.get('/principals', (_request, response) => {
     response.json({ principals: parts.listPrincipals() });
@@ -63,6 +68,20 @@ export function managementRoutes(parts: ManagementParts): Router {
     response.json(await advanceClock(parts.clock, bodyOf(request)['duration']));
   });
   return routes;
+}
+
+function kindIn({ certificate, managedIdentity = false }: Record<string, unknown>): PrincipalKind {
+  if (certificate !== undefined && typeof certificate !== 'string') {
+    throw new ControlRefusal('BadRequest', 'The "certificate" must be a text in PEM.');
+  }
+  if (typeof managedIdentity !== 'boolean' || (managedIdentity && certificate !== undefined)) {
+    throw new ControlRefusal(
+      'BadRequest',
+      '"managedIdentity" is true or false, and false with a certificate.',
+    );
+  }
+  if (managedIdentity) return { managedIdentity };
+  return certificate === undefined ? {} : { certificate };
 }
 
 // Faults on request, for tests and drills.

@@ -2,6 +2,7 @@
 // needs a caller, what needs an administrator. Denies what it does not know.
 import express from 'express';
 import type { Express, Request, Response, Router } from 'express';
+import { directoryRoutes } from './directory.js';
 import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
 import type { ManagementParts } from './management.js';
@@ -56,6 +57,19 @@ export function controlRoutes(parts: ControlParts): Express {
       next();
     },
     managementRoutes(parts.management),
+  );
+  app.use(
+    '/v1.0',
+    directoryRoutes(parts.management.listPrincipals, async (request, response, next) => {
+      const caller = await authenticate(parts, request, response);
+      if (!caller.administrator) {
+        throw new ControlRefusal(
+          'Authorization_RequestDenied',
+          'Insufficient privileges to complete the operation.',
+        );
+      }
+      next();
+    }),
   );
   // Behind the fixed paths: its own begin with a tenant, which could be any word.
   app.use(parts.login);

@@ -1,6 +1,6 @@
 // Who may log in: service principals with a secret each, of which only a slow hash is kept, or with a certificate, of
-// which only the public half was ever here. Says who somebody is and
-// whether she administers the control plane; roles in a pool are the pool's own business.
+// which only the public half was ever here; and managed identities, whose secret is in the environment of a program.
+// Says who somebody is and whether she administers the control plane; roles in a pool are the pool's own business.
 import { X509Certificate, randomBytes, scrypt } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { equalBytes } from '../../values/bytes.js';
@@ -13,6 +13,8 @@ export interface Principal {
   readonly objectId: string;
   /** May use the control plane and the fabric's own management. */
   readonly controlPlane: boolean;
+  /** Gets its tokens as a managed identity, and in no other way. */
+  readonly managed?: true;
 }
 
 /** The only time that a secret is seen. */
@@ -24,6 +26,12 @@ export interface NewPrincipal {
 
 /** A principal that logs in with what its certificate's key signs. */
 export type CertifiedPrincipal = Omit<NewPrincipal, 'clientSecret'>;
+
+/** A managed identity: what the program has in its environment; the header only this once. */
+export interface ManagedPrincipal extends CertifiedPrincipal {
+  readonly identityEndpoint: string;
+  readonly identityHeader: string;
+}
 
 interface SecretHash {
   readonly salt: string;
@@ -80,11 +88,12 @@ export class Principals {
 
   /** In the order in which they were added. */
   list(): Principal[] {
-    return this.#all.map(({ name, clientId, objectId, controlPlane }) => ({
+    return this.#all.map(({ name, clientId, objectId, controlPlane, managed }) => ({
       name,
       clientId,
       objectId,
       controlPlane,
+      ...(managed && { managed }),
     }));
   }
 
@@ -110,8 +119,8 @@ export class Principals {
   }
 
   /**
-   * Gives a principal a new secret; what it logged in with before is void at once, a certificate too. `before` is told the credentials before anything
-   * changes, to write them down where they are kept.
+   * Gives a principal a new secret; what it logged in with before is void at once, a certificate too. `before` is told
+   * the credentials before anything changes, to write them down where they are kept.
    */
   async reset(
     who: string,
@@ -147,6 +156,16 @@ export class Principals {
   async add(name: string): Promise<NewPrincipal> {
     const made = newCredentials();
     await this.register(name, made, false);
+    return made;
+  }
+
+  /** Adds a managed identity with an id and secret of our making. */
+  async addManaged(name: string): Promise<NewPrincipal> {
+    checkName(name);
+    const made = newCredentials();
+    const { clientId, clientSecret, objectId } = made;
+    const secret = await hashSecret(clientSecret);
+    this.#insert({ name, clientId, objectId, controlPlane: false, managed: true, secret });
     return made;
   }
 

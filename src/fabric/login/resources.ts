@@ -20,14 +20,19 @@ export function resourcesOf(controlPort: number, domain: string | undefined): Re
 }
 
 /**
- * The audience for a scope `{resource}/.default`: the resource without trailing slashes, host in lower case.
- * Clients join the two with one slash more or less, so slashes do not count.
+ * The audience for a resource: without trailing slashes, host in lower case. Clients join a resource and what follows
+ * it with one slash more or less, so slashes do not count.
  */
-export function audienceOf(resources: Resources, scope: string): string | undefined {
-  const resource = scope.slice(0, -'/.default'.length).replace(/\/+$/, '');
+export function audienceOf(resources: Resources, named: string): string | undefined {
+  const resource = named.replace(/\/+$/, '');
   if (!/^https:\/\/[^/?#@\\\s]+$/i.test(resource) || !URL.canParse(resource)) return undefined;
   const { origin, hostname } = new URL(resource);
   if (resources.controlPlane.includes(origin)) return origin;
   if (resources.domain === undefined) return undefined;
   return hostname === resources.domain || hostname === AZURE_DATA_PLANE ? origin : undefined;
+}
+
+/** What a refusal of a resource adds where a pool's would be refused whatever it is. */
+export function switchedOff({ domain }: Resources): string {
+  return domain === undefined ? ' The local login is switched off for pools.' : '';
 }

@@ -8,9 +8,10 @@ import { issuerOf } from './login-key.js';
 import type { LoginKey } from './login-key.js';
 import { LoginRefusal, oauthError } from './oauth-error.js';
 import type { Principal, Principals } from './principals.js';
-import { audienceOf } from './resources.js';
+import { managedIdentityRoutes } from './managed-identity.js';
+import { audienceOf, switchedOff } from './resources.js';
 import type { Resources } from './resources.js';
-import { Narrow, Throttle } from './throttle.js';
+import { SecretCheck } from './secret-check.js';
 import { TOKEN_LIFE, issueToken } from './token.js';
 
 export interface LoginParts {
@@ -24,12 +25,20 @@ export interface LoginParts {
   readonly baseOf: (request: Request) => string;
 }
 
-const DEFAULT_SCOPE = /^\S+\/\.default$/;
+const DEFAULT_SCOPE = /^(\S+)\/\.default$/;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function loginRoutes(parts: LoginParts): Router {
-  const login = new Login(parts);
+  const secrets = new SecretCheck(parts.principals);
+  const login = new Login(parts, secrets);
   const routes = express.Router();
+  routes.use(
+    managedIdentityRoutes({
+      ...parts,
+      secrets,
+      issue: (principal, audience) => login.issue(principal, audience),
+    }),
+  );
   const form = express.urlencoded({ extended: false, limit: '64kb' });
   const token = (request: Request, response: Response): Promise<void> => login.token(request, response);
   routes.get('/adfs/.well-known/openid-configuration', (request, response) => {
@@ -53,11 +62,10 @@ export function loginRoutes(parts: LoginParts): Router {
 }
 
 class Login {
-  readonly #throttle = new Throttle();
-  // As many hashes at a time as keep half of libuv's four threads free for everything else.
-  readonly #hashing = new Narrow(2, 64);
-
-  constructor(readonly parts: LoginParts) {}
+  constructor(
+    readonly parts: LoginParts,
+    readonly secrets: SecretCheck,
+  ) {}
 
   /** Refuses a tenant that is not ours; `adfs` paths name none. */
   knows(request: Request, response: Response): boolean {
@@ -70,17 +78,21 @@ class Login {
   async token(request: Request, response: Response): Promise<void> {
     try {
       const { principal, audience } = await this.#authenticate(request);
-      const { key, tenantId, now } = this.parts;
       response.set({ 'Cache-Control': 'no-store', Pragma: 'no-cache' }).json({
         token_type: 'Bearer',
         expires_in: TOKEN_LIFE - 1,
         ext_expires_in: TOKEN_LIFE - 1,
-        access_token: await issueToken(key, tenantId, principal, audience, now()),
+        access_token: await this.issue(principal, audience),
       });
     } catch (error) {
       if (!(error instanceof LoginRefusal)) throw error;
       refuse(request, response, error);
     }
+  }
+
+  issue(principal: Principal, audience: string): Promise<string> {
+    const { key, tenantId, now } = this.parts;
+    return issueToken(key, tenantId, principal, audience, now());
   }
 
   async #authenticate(request: Request): Promise<{ principal: Principal; audience: string }> {
@@ -92,24 +104,27 @@ class Login {
     const scope = parameter(request, 'scope');
     const assertion = assertionIn(request);
     const secret = assertion === undefined ? parameter(request, 'client_secret') : undefined;
-    if (!DEFAULT_SCOPE.test(scope)) {
+    const [, resource] = DEFAULT_SCOPE.exec(scope) ?? [];
+    if (resource === undefined) {
       throw new LoginRefusal('InvalidScope', 'The scope must be one resource with /.default at its end.');
     }
-    const audience = audienceOf(this.parts.resources, scope);
+    const { resources } = this.parts;
+    const audience = audienceOf(resources, resource);
     if (audience === undefined) {
-      const off =
-        this.parts.resources.domain === undefined ? ' The local login is switched off for pools.' : '';
       throw new LoginRefusal(
         'UnknownResource',
-        `The resource of scope '${printable(scope)}' was not found.${off}`,
+        `The resource of scope '${printable(scope)}' was not found.${switchedOff(resources)}`,
       );
     }
     const principal = this.parts.principals.byClientId(clientId);
     if (!principal) {
       throw new LoginRefusal('UnknownClient', `Application '${printable(clientId)}' was not found.`);
     }
+    if (principal.managed) {
+      throw new LoginRefusal('WrongSecret', 'A managed identity gets its tokens at its own address.');
+    }
     if (secret !== undefined) {
-      await this.#checkSecret(principal, secret, request.socket.remoteAddress ?? '');
+      await this.secrets.check(principal, secret, request.socket.remoteAddress ?? '');
     } else if (!(await this.#isSignedBy(principal, assertion ?? ''))) {
       throw new LoginRefusal('WrongAssertion', 'The client assertion is not valid for this application.');
     }
@@ -128,20 +143,6 @@ class Login {
     });
     // Removed or reset meanwhile: what was right then is void now.
     return good && principals.certificateOf(principal)?.fingerprint256 === certificate.fingerprint256;
-  }
-
-  async #checkSecret(principal: Principal, secret: string, address: string): Promise<void> {
-    const who = `${address} ${principal.clientId}`;
-    const wait = this.#throttle.wait(who, Date.now());
-    if (wait > 0) throw throttled(Math.ceil(wait / 1_000));
-    const right = await this.#hashing.run(() => this.parts.principals.verify(principal, secret));
-    if (right === undefined) throw throttled(1);
-    if (right) {
-      this.#throttle.succeeded(who);
-      return;
-    }
-    this.#throttle.failed(who, Date.now());
-    throw new LoginRefusal('WrongSecret', 'Invalid client secret provided.');
   }
 
   configuration(base: string): Record<string, unknown> {
@@ -186,10 +187,6 @@ const COMMON_CONFIGURATION = {
   id_token_signing_alg_values_supported: ['RS256'],
   token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt'],
 };
-
-function throttled(seconds: number): LoginRefusal {
-  return new LoginRefusal('Throttled', 'Too many attempts with a wrong secret; try again later.', seconds);
-}
 
 const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
