@@ -82,7 +82,7 @@ const claimsShape = z.object({
   upn: shown,
   preferred_username: shown,
   // A token of somebody in many groups has these instead of the groups and tells where to ask for them. Nobody is
-  // asked: she holds the roles that are hers by herself.
+  // asked, and what her rights are cannot be told from it.
   hasgroups: z.unknown().optional(),
   _claim_names: z.record(z.string(), z.unknown()).optional().catch(undefined),
 });
@@ -171,7 +171,10 @@ export function createIdentify(hsm: Hsm, audience: RegExp, metadata: IssuerMetad
     if (nbf !== undefined && now < nbf - NOT_BEFORE_LEEWAY) {
       throw new Unauthenticated('The token is not yet valid');
     }
-    const groups = groupsIn(parsed.data);
+    const { groups = [] } = parsed.data;
+    if (leavesGroupsOut(parsed.data)) {
+      throw new Unauthenticated('The token does not name the groups of its bearer, who is in too many');
+    }
     if (groups.length > GROUPS_MAX) {
       throw new Unauthenticated(`The token names more than ${GROUPS_MAX} groups`);
     }
@@ -234,12 +237,12 @@ async function publishedKey(
   throw new Unauthenticated('The key that signed the token is not among those of its issuer');
 }
 
-/** The groups that a token names by itself; none where it says that they are too many to name. */
-function groupsIn({ groups = [], hasgroups, _claim_names }: z.infer<typeof claimsShape>): readonly string[] {
-  const elsewhere =
+/** Whether a token says that its groups are to be asked for elsewhere. */
+function leavesGroupsOut({ hasgroups, _claim_names }: z.infer<typeof claimsShape>): boolean {
+  return (
     (hasgroups !== undefined && hasgroups !== false) ||
-    (_claim_names !== undefined && Object.hasOwn(_claim_names, 'groups'));
-  return elsewhere ? [] : groups;
+    (_claim_names !== undefined && Object.hasOwn(_claim_names, 'groups'))
+  );
 }
 
 function tokenIn(authorization: string): string {

@@ -191,9 +191,12 @@ describe('a caller in too many groups to name', () => {
     ['hasgroups as a text', { hasgroups: 'true' }],
     ['_claim_names', { _claim_names: { groups: 'src1' }, _claim_sources: sources }],
     ['groups besides', { groups: [STRANGER], _claim_names: { groups: 'src1' }, _claim_sources: sources }],
-  ])('counts without groups: %s', async (_, claims) => {
-    expect(await who(token(version1(claims)))).toEqual({ objectId: OPERATOR, groups: [] });
-    expect(provider.asked).toEqual([`${V1.slice(0, -1)}${DISCOVERY}`, CERTS]);
+  ])('is refused, and nobody is asked for them: %s', async (_, claims) => {
+    for (const sent of [token(version1(claims)), token(version2(claims))]) {
+      await refused(sent, 'The token does not name the groups of its bearer, who is in too many');
+    }
+    const asked = [V1.slice(0, -1), V2].flatMap((path) => [`${path}${DISCOVERY}`, CERTS]);
+    expect(provider.asked).toEqual(asked);
   });
 
   it('keeps her groups when other claims are elsewhere', async () => {
