@@ -11,6 +11,8 @@ import { readyDocument } from './document.js';
 import { CommandError } from './failure.js';
 
 const PATIENCE_MS = 30_000;
+/** Holds an access token of another issuer, for commands to pools; a pool need not believe the local login. */
+export const TOKEN = 'TRIVET_ACCESS_TOKEN';
 /** A partition may have to make keys and tokens. */
 const DATA_PATIENCE_MS = 90_000;
 
@@ -101,7 +103,7 @@ export interface FabricClient {
   readonly call: Call;
 }
 
-/** One pool's data plane, called as the administrator. */
+/** One pool's data plane, called as the administrator unless another token was given. */
 export interface PoolClient {
   readonly name: string;
   readonly call: Call;
@@ -121,7 +123,20 @@ export async function connect(dataDirectory: string): Promise<FabricClient> {
 }
 
 /** The data plane of a pool; of the only one when none is named. */
-export async function connectPool(dataDirectory: string, wanted: string | undefined): Promise<PoolClient> {
+export function connectPool(dataDirectory: string, wanted: string | undefined): Promise<PoolClient> {
+  return openPool(dataDirectory, wanted, process.env[TOKEN] || undefined);
+}
+
+/** The same, as the administrator and nobody else. */
+export function connectPoolAsAdministrator(dataDirectory: string, wanted: string): Promise<PoolClient> {
+  return openPool(dataDirectory, wanted, undefined);
+}
+
+async function openPool(
+  dataDirectory: string,
+  wanted: string | undefined,
+  given: string | undefined,
+): Promise<PoolClient> {
   const { places, running, login } = entrance(dataDirectory);
   const { pools } = await (await connect(dataDirectory)).status();
   const pool = pools.find(({ name }) => name === (wanted ?? onlyPool(pools)));
@@ -130,7 +145,7 @@ export async function connectPool(dataDirectory: string, wanted: string | undefi
   const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;
   const ca = readFileSync(places.caFile, 'utf8');
   const send = sender(running.dataPort, ca, places.root, hostname, DATA_PATIENCE_MS);
-  const ask = asker(send, await login(`${audience}/.default`));
+  const ask = asker(send, given ?? (await login(`${audience}/.default`)));
   return { name: pool.name, ask, call: caller(ask, `pool ${pool.name}`) };
 }
 

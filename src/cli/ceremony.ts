@@ -10,7 +10,7 @@ import { Places, readCeremony, writeCeremony } from '../fabric/pools/estate.js';
 import { listPools } from '../fabric/pools/pool.js';
 import { certificateSet, type WrappingCertificate } from '../security-domain/certificates.js';
 import { makeCustodianPair, type CustodianPair } from '../security-domain/custodian.js';
-import { connectPool } from './ask.js';
+import { connectPoolAsAdministrator } from './ask.js';
 import { CommandError } from './failure.js';
 import { readCustodian, readCertificateFile } from './security-domain/files.js';
 import { downloadDomain } from './security-domain/call.js';
@@ -63,7 +63,7 @@ export async function holdCeremony(fabric: Fabric, preparing: Promise<Pairs>): P
     return certificate;
   });
   const file = await downloadDomain(
-    await connectPool(places.root, pool),
+    await connectPoolAsAdministrator(places.root, pool),
     certificateSet(certificates, REQUIRED),
   );
   writeDurably(join(places.custodians, 'security-domain.json'), file, 0o600);

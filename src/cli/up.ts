@@ -6,6 +6,7 @@ import { holdCeremony, preparePairs } from './ceremony.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
 import type { InstanceProgram } from '../fabric/pools/instance-process.js';
+import { TOKEN } from './ask.js';
 import { readyDocument } from './document.js';
 import type { ReadyDocument } from './document.js';
 import { findModule } from './home.js';
@@ -124,8 +125,8 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
     if (!fabric.localLogin && pool.activation !== 'Active') {
       lines.push(
         '',
-        `Nobody who logs in here may activate pool ${pool.name}: its Administrators do, with a token of their issuer,`,
-        'by downloading its security domain.',
+        `Pool ${pool.name} waits: it believes nobody who logs in here. One of its Administrators activates it, by`,
+        `trivet security-domain download with an access token of their issuer in ${TOKEN}.`,
       );
     }
   }

@@ -1,9 +1,13 @@
 // Debian's azure-cli, unmodified. Its commands for keys, roles and the security domain of a running HSM crash in
 // themselves before they send anything; for those `az rest`, which is az's own login and plain requests, does the work.
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ManagedPrincipal } from '../../src/fabric/login/principals.js';
 import { routes } from '../../src/instance/api/routes.js';
+import { issueCertificate, keyIdOf, toPem } from '../../src/values/certificate.js';
+import type { Ended } from '../clients/programs/run.js';
 import { bodyOf, pathsOf } from '../instance/api/samples.js';
 import { TestPool, at, text } from '../scenarios/pool.js';
 import type { Client } from '../scenarios/pool.js';
@@ -80,6 +84,98 @@ describe('login', () => {
     await az.run('logout');
     expect((await az.try(['account', 'show'])).err).toMatch(/az login/);
     await az.login(pool.admin);
+  });
+
+  it('a certificate is as good as a secret', async () => {
+    const file = join(pool.home, 'certified.pem');
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+    const issuer = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const spkiOf = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
+    const certificate = toPem(
+      await issueCertificate({
+        subject: { commonName: 'certified' },
+        issuer: { commonName: 'an issuer that nobody asks for' },
+        publicKey: spkiOf(publicKey),
+        notBefore: new Date(Date.now() - 60_000),
+        notAfter: new Date(Date.now() + 3_600_000),
+        authority: false,
+        authorityKeyId: keyIdOf(spkiOf(issuer.publicKey)),
+        sign: (data) => sign('sha256', data, issuer.privateKey),
+      }),
+    );
+    writeFileSync(file, `${String(privateKey.export({ type: 'pkcs8', format: 'pem' }))}${certificate}`);
+    const added = pool.command('principal', 'add', 'certified', '--certificate', file, '--json');
+    expect(added.err).toBe('');
+    const { clientId } = JSON.parse(added.out) as { clientId: string };
+    const certified = new Az(pool, 'certified');
+    await certified.registerCloud();
+    const login = ['login', '--service-principal', '--username', clientId, '--tenant', pool.ready.tenantId];
+    expect(await certified.run(...login, '--password', file, '--allow-no-subscriptions')).toMatchObject([
+      { tenantId: pool.ready.tenantId },
+    ]);
+    const refused = await certified.rest('GET', '/keys');
+    expect(refused.err).toMatch(/Forbidden.*"code":"AccessDenied"/s);
+  });
+
+  it('a managed identity is logged in with what its environment holds', async () => {
+    const added = pool.command('principal', 'add', 'worker', '--managed-identity', '--json');
+    const { identityEndpoint, identityHeader, objectId } = JSON.parse(added.out) as ManagedPrincipal;
+    const worker = new Az(pool, 'worker', {
+      APPSETTING_WEBSITE_SITE_NAME: 'worker',
+      MSI_ENDPOINT: identityEndpoint,
+      MSI_SECRET: identityHeader,
+    });
+    await worker.registerCloud();
+    expect(await worker.run('login', '--identity', '--allow-no-subscriptions')).toMatchObject([
+      { tenantId: pool.ready.tenantId },
+    ]);
+    const resource = `https://managedhsm.localhost:${pool.uri.port}`;
+    const token = text(
+      await worker.run('account', 'get-access-token', '--resource', resource),
+      'accessToken',
+    );
+    expect(at(JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()), 'oid')).toBe(
+      objectId,
+    );
+    expect((await (await pool.client({ token })).call('GET', '/keys')).status).toBe(403);
+  });
+
+  it('the names that role commands ask a directory for are those of the principals', async () => {
+    const app = pool.addPrincipal('named');
+    const url = `${pool.ready.controlPlane}/v1.0/`;
+    const graph = async (who: Az, method: string, path: string, body?: unknown): Promise<Ended> =>
+      who.try([
+        ...[
+          'rest',
+          '--method',
+          method,
+          '--url',
+          `${url}${path}`,
+          '--resource',
+          `${pool.ready.controlPlane}/`,
+        ],
+        ...(body === undefined ? [] : ['--body', JSON.stringify(body)]),
+      ]);
+    // As az 2.45 writes them in commands for role assignments.
+    const ids = {
+      ids: [app.objectId, '11111111-1111-4111-8111-111111111111'],
+      types: ['user', 'group', 'servicePrincipal', 'directoryObjectPartnerReference'],
+    };
+    const named = { id: app.objectId, displayName: 'named', servicePrincipalNames: [app.clientId] };
+    const byIds = await graph(az, 'post', 'directoryObjects/getByIds', ids);
+    expect(JSON.parse(byIds.out)).toMatchObject({
+      value: [{ '@odata.type': '#microsoft.graph.servicePrincipal', ...named }],
+    });
+    const filter = `$filter=servicePrincipalNames/any(c:c eq '${app.clientId}')`;
+    const byName = await graph(az, 'get', `servicePrincipals?${filter}`);
+    expect(JSON.parse(byName.out)).toMatchObject({ value: [named] });
+    // az itself, with what it has for such ids.
+    expect(await az.run('ad', 'sp', 'show', '--id', app.clientId)).toMatchObject(named);
+    const other = new Az(pool, 'curious');
+    await other.registerCloud();
+    await other.login(app, '--allow-no-subscriptions');
+    const refused = await graph(other, 'post', 'directoryObjects/getByIds', ids);
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('Authorization_RequestDenied')]);
   });
 
   it('a cloud registered by the address of the control plane alone is good for login', async () => {

@@ -25,6 +25,7 @@ export class Az {
   constructor(
     readonly pool: TestPool,
     readonly name: string,
+    readonly env: NodeJS.ProcessEnv = {},
   ) {
     this.#directory = join(pool.home, `az-${name}`);
     mkdirSync(this.#directory);
@@ -40,6 +41,7 @@ export class Az {
         REQUESTS_CA_BUNDLE: ca,
         SSL_CERT_FILE: ca,
         HOME: this.#directory,
+        ...this.env,
         ...more,
       },
     });

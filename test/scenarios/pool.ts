@@ -304,9 +304,12 @@ export class TestPool {
     throw new Error(`no connection came to instance ${instance}`);
   }
 
-  /** Clients whose every request goes over one connection: one for each instance, in the order of their numbers. */
-  async clientOfEach(): Promise<Client[]> {
-    const token = await this.token();
+  /**
+   * Clients whose every request goes over one connection: one for each instance, in the order of their numbers. With
+   * the administrator's token unless another is given.
+   */
+  async clientOfEach(given?: string): Promise<Client[]> {
+    const token = given ?? (await this.token());
     const found = new Map<number, Client>();
     for (let tries = 0; tries < 30 && found.size < 3; tries += 1) {
       const client = new Client({ ...this.address(), token, keepAlive: true });
