@@ -169,8 +169,7 @@ describe('login', () => {
     const filter = `$filter=servicePrincipalNames/any(c:c eq '${app.clientId}')`;
     const byName = await graph(az, 'get', `servicePrincipals?${filter}`);
     expect(JSON.parse(byName.out)).toMatchObject({ value: [named] });
-    // az itself, with what it has for such ids.
-    expect(await az.run('ad', 'sp', 'show', '--id', app.clientId)).toMatchObject(named);
+    expect(await az.run('ad', 'sp', 'list', '--filter', "displayName eq 'named'")).toMatchObject([named]);
     const other = new Az(pool, 'curious');
     await other.registerCloud();
     await other.login(app, '--allow-no-subscriptions');
