@@ -35,6 +35,16 @@ it('a managed identity reads the key that it has a role for, and no other', asyn
   expect(await told('theirs')).toEqual({ managed: 403, default: 403 });
 });
 
+it('the command line shows a person what the program needs, and makes one thing of a principal', () => {
+  const { status, out } = pool.command('principal', 'add', 'shown', '--managed-identity');
+  const [, endpoint, header] = /^IDENTITY_ENDPOINT=(.+)\nIDENTITY_HEADER=(.+)$/m.exec(out) ?? [];
+  expect([status, endpoint]).toEqual([0, expect.stringContaining(pool.ready.controlPlane)]);
+  expect(Buffer.from(header ?? '', 'base64url')).toHaveLength(32);
+  expect(pool.command('principal', 'list').out).toMatch(/^shown .*, managed identity$/m);
+  const both = ['--managed-identity', '--certificate', pool.ready.caFile];
+  expect(pool.command('principal', 'add', 'both', ...both).err).toMatch(/cannot be used with/);
+});
+
 it('with another header it gets nothing', async () => {
   expect(await told('mine', 'wrong')).toMatchObject({ managed: 'CredentialUnavailableError' });
 });
