@@ -9,6 +9,7 @@ import { makeKeys, useKey, type Made } from '../scenarios/use.js';
 import { readFileIndependently } from '../security-domain/independent-reader.js';
 import { Az } from './installed.js';
 
+const MINUTE = 60_000;
 const OFFLINE = { PYTHONPATH: join(__dirname, 'programs/offline') };
 const OVERLAY = { PYTHONPATH: join(__dirname, 'programs/overlay') };
 
@@ -78,12 +79,13 @@ describe('unmodified az', () => {
 
   // When one of these no longer fails so, the package was mended, and the overlay can go.
   it.each([
-    [['download', '--sd-wrapping-keys', 'c', '--sd-quorum', '2', '--security-domain-file', 'none']],
-    [['init-recovery', '--sd-exchange-key', 'none']],
-    [['upload', '--sd-file', 'none', '--restore-blob']],
-  ])('security-domain %s crashes in itself', async (command) => {
+    ['download', '--sd-wrapping-keys', 'c', '--sd-quorum', '2', '--security-domain-file', 'none'],
+    ['init-recovery', '--sd-exchange-key', 'none'],
+    ['upload', '--sd-file', 'none', '--restore-blob'],
+  ])('security-domain %s crashes in itself', async (verb, ...options) => {
+    const command = ['keyvault', 'security-domain', verb, ...options];
     const name = pool.ready.pools[0]?.name ?? '';
-    const { code, err } = await az.try(['keyvault', 'security-domain', ...command, '--hsm-name', name]);
+    const { code, err } = await az.try([...command, '--hsm-name', name]);
     expect([code, err]).toEqual([1, expect.stringContaining('http_bearer_challenge_cache')]);
   });
 
@@ -137,40 +139,48 @@ describe('az with overlay', () => {
   });
   afterEach(() => pool.remove());
 
-  it('security-domain download activates the pool, and its file opens with the custodians keys', async () => {
-    const file = join(pool.home, 'domain.json');
-    const out = await ended(
-      az,
-      [
-        ...['keyvault', 'security-domain', 'download', ...named, '--security-domain-file', file],
-        ...['--sd-quorum', '3', '--sd-wrapping-keys', ...custodians(safe, 3, 'cer')],
-      ],
-      OVERLAY,
-    );
-    expect(at(JSON.parse(out), 'status')).toBe('Success');
-    const pairs = [1, 2, 3].map((number) => ({
-      certificate: readFileSync(join(safe, `custodian-${number}.cer`), 'latin1'),
-      privateKey: readFileSync(join(safe, `custodian-${number}.key`), 'latin1'),
-    }));
-    expect(readFileIndependently(readFileSync(file, 'utf8'), pairs)).toHaveLength(2);
-    const client = await pool.client();
-    await takeCryptoRoles(pool, client);
-    expect((await client.call('POST', '/keys/k/create', { kty: 'EC' })).status).toBe(200);
-  });
+  it(
+    "security-domain download activates the pool, and its file opens with the custodians' keys",
+    async () => {
+      const file = join(pool.home, 'domain.json');
+      const out = await ended(
+        az,
+        [
+          ...['keyvault', 'security-domain', 'download', ...named, '--security-domain-file', file],
+          ...['--sd-quorum', '3', '--sd-wrapping-keys', ...custodians(safe, 3, 'cer')],
+        ],
+        OVERLAY,
+      );
+      expect(at(JSON.parse(out), 'status')).toBe('Success');
+      const pairs = [1, 2, 3].map((number) => ({
+        certificate: readFileSync(join(safe, `custodian-${number}.cer`), 'latin1'),
+        privateKey: readFileSync(join(safe, `custodian-${number}.key`), 'latin1'),
+      }));
+      expect(readFileIndependently(readFileSync(file, 'utf8'), pairs)).toHaveLength(2);
+      const client = await pool.client();
+      await takeCryptoRoles(pool, client);
+      expect((await client.call('POST', '/keys/k/create', { kty: 'EC' })).status).toBe(200);
+    },
+    3 * MINUTE,
+  );
 
-  it('security-domain init-recovery and upload bring the lost domain into the pool', async () => {
-    const exchange = join(pool.home, 'exchange.cer');
-    const command = ['keyvault', 'security-domain'];
-    await ended(az, [...command, 'init-recovery', ...named, '--sd-exchange-key', exchange], OVERLAY);
-    const out = await ended(
-      az,
-      [
-        ...[...command, 'upload', ...named, '--sd-exchange-key', exchange, '--sd-file', domain()],
-        ...['--sd-wrapping-keys', ...keys().slice(1)],
-      ],
-      OVERLAY,
-    );
-    expect(at(JSON.parse(out), 'status')).toBe('Success');
-    await expectRestored(pool);
-  });
+  it(
+    'security-domain init-recovery and upload bring the lost domain into the pool',
+    async () => {
+      const exchange = join(pool.home, 'exchange.cer');
+      const command = ['keyvault', 'security-domain'];
+      await ended(az, [...command, 'init-recovery', ...named, '--sd-exchange-key', exchange], OVERLAY);
+      const out = await ended(
+        az,
+        [
+          ...[...command, 'upload', ...named, '--sd-exchange-key', exchange, '--sd-file', domain()],
+          ...['--sd-wrapping-keys', ...keys().slice(1)],
+        ],
+        OVERLAY,
+      );
+      expect(at(JSON.parse(out), 'status')).toBe('Success');
+      await expectRestored(pool);
+    },
+    3 * MINUTE,
+  );
 });
