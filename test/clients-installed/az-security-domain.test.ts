@@ -10,8 +10,8 @@ import { readFileIndependently } from '../security-domain/independent-reader.js'
 import { Az } from './installed.js';
 
 const MINUTE = 60_000;
-const OFFLINE = { PYTHONPATH: join(__dirname, 'programs/offline') };
-const OVERLAY = { PYTHONPATH: join(__dirname, 'programs/overlay') };
+const OFFLINE = { PYTHONPATH: join(__dirname, 'programs/offline'), PYTHONDONTWRITEBYTECODE: '1' };
+const OVERLAY = { PYTHONPATH: join(__dirname, 'programs/overlay'), PYTHONDONTWRITEBYTECODE: '1' };
 
 let lost: TestPool;
 /** What was carried to a safe place before the disaster. */
