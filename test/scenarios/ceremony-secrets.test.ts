@@ -124,7 +124,7 @@ test(
     expect(saidBy(first, 'recording').includes('PoolActivated')).toBe(true);
     expect(saidBy(first, 'channel').includes('wrappingKey')).toBe(true);
   },
-  MINUTE,
+  3 * MINUTE,
 );
 
 test(
