@@ -42,23 +42,21 @@ export interface SecurityDomainFile {
 }
 
 /** Makes the file: a new master key, the items under it, one share of it for each certificate. */
-export async function makeSecurityDomain(request: {
+export function makeSecurityDomain(request: {
   readonly set: CertificateSet;
   readonly items: readonly Item[];
   readonly random: Random;
-}): Promise<string> {
+}): string {
   const { set, items, random } = request;
   checkOwnTags(items);
   const masterKey = random(MASTER_KEY_BYTES);
   const shares = splitSecret(masterKey, set.quorum, random);
   try {
-    const encData = await sealItems(masterKey, items);
-    const encShares = await Promise.all(
-      set.certificates.map(async ({ publicKey, thumbprint }, index) => ({
-        enc_key: await sealTo(publicKey, shares[index] ?? new Uint8Array()),
-        x5t_256: thumbprint,
-      })),
-    );
+    const encData = sealItems(masterKey, items);
+    const encShares = set.certificates.map(({ publicKey, thumbprint }, index) => ({
+      enc_key: sealTo(publicKey, shares[index] ?? new Uint8Array()),
+      x5t_256: thumbprint,
+    }));
     return JSON.stringify({
       EncData: encData,
       SharedKeys: { enc_shares: encShares, key_algorithm: KEY_ALGORITHM, required: set.quorum.required },
@@ -101,7 +99,7 @@ export async function openSecurityDomain(
 ): Promise<Item[]> {
   const masterKey = await joinMasterKey(file, keys);
   try {
-    const items = await openItems(masterKey, file.encData);
+    const items = openItems(masterKey, file.encData);
     if (Array.isArray(items)) return items;
     throw bad(`the item "${items.damaged}" of the security domain file is damaged`);
   } finally {

@@ -32,31 +32,27 @@ export const encDataShape = z.object({
 export type EncData = z.infer<typeof encDataShape>;
 
 /** Closes every item under the master key, in order. */
-export async function sealItems(masterKey: Uint8Array, items: readonly Item[]): Promise<EncData> {
+export function sealItems(masterKey: Uint8Array, items: readonly Item[]): EncData {
   assert(items.length > 0 && items.length <= ITEMS_MAX, 'a security domain has some items');
   assert(new Set(items.map(({ tag }) => tag)).size === items.length, 'every item has a tag of its own');
-  const data = await Promise.all(
-    items.map(async ({ tag, payload }) => {
-      const key = deriveItemKey(masterKey, tag);
-      try {
-        return { compact_jwe: await sealDirect(key, tag, payload), tag };
-      } finally {
-        wipe(key);
-      }
-    }),
-  );
+  const data = items.map(({ tag, payload }) => {
+    const key = deriveItemKey(masterKey, tag);
+    try {
+      return { compact_jwe: sealDirect(key, tag, payload), tag };
+    } finally {
+      wipe(key);
+    }
+  });
   return { data, kdf: KDF_NAME };
 }
 
 /** Opens every item, in order, or tells the tag of the first that does not open. The caller wipes the payloads. */
-export async function openItems(
-  masterKey: Uint8Array,
-  { data }: EncData,
-): Promise<Item[] | { damaged: string }> {
+export function openItems(masterKey: Uint8Array, { data }: EncData): Item[] | { damaged: string } {
   const items: Item[] = [];
   for (const { compact_jwe: jwe, tag } of data) {
     const key = deriveItemKey(masterKey, tag);
-    const payload = await openDirect(jwe, key).finally(() => wipe(key));
+    const payload = openDirect(jwe, key);
+    wipe(key);
     if (!payload) {
       wipeItems(items);
       return { damaged: tag };

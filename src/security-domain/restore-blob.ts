@@ -38,8 +38,8 @@ export async function makeRestoreBlob(request: {
   try {
     const { publicKey, thumbprint } = request.exchange;
     return JSON.stringify({
-      EncData: await sealItems(masterKey, items),
-      WrappedKey: { enc_key: await sealTo(publicKey, masterKey), x5t_256: thumbprint },
+      EncData: sealItems(masterKey, items),
+      WrappedKey: { enc_key: sealTo(publicKey, masterKey), x5t_256: thumbprint },
     });
   } finally {
     wipe(masterKey);
@@ -79,7 +79,7 @@ export async function openRestoreBlob(text: string, expected: ExpectedBlob): Pro
   const masterKey = await openWith(wrapped.enc_key, expected.unwrapKey);
   try {
     // One answer whether the key, its wrapping or an item is wrong: who asks often must not learn which.
-    const items = masterKey?.length === MASTER_KEY_BYTES ? await openItems(masterKey, encData) : undefined;
+    const items = masterKey?.length === MASTER_KEY_BYTES ? openItems(masterKey, encData) : undefined;
     if (!Array.isArray(items)) throw new SecurityDomainError('BadBlob', 'the restore blob is damaged');
     return expected.tags.flatMap((tag) => items.filter((item) => item.tag === tag));
   } finally {

@@ -66,7 +66,7 @@ beforeAll(async () => {
     return readCertificate(readFileSync(file), file);
   });
   const set = certificateSet(certificates, 2);
-  writeFileSync(at('domain.json'), await makeSecurityDomain({ set, items, random: randomBytes }));
+  writeFileSync(at('domain.json'), makeSecurityDomain({ set, items, random: randomBytes }));
   writeFileSync(at('exchange.cer'), vectors.end_to_end.exchange.certificate_file_as_azure_cli_writes_it);
 });
 

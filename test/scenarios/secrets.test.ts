@@ -1,75 +1,11 @@
 // Where clear key bytes are not: no file of the data directory, not the fabric's memory (and so nothing that passes
 // through it), and nothing that the instances send each other.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { at, TestPool, text, type Client } from './pool.js';
+import { findIn, findInFiles, findInMemory, formsOf, type Secret } from './scan.js';
 import { base64url } from './witness.js';
-
-interface Secret {
-  readonly name: string;
-  readonly bytes: Buffer;
-}
-
-const CHUNK = 8 * 1024 * 1024;
-/** Needles may lie across two chunks. */
-const OVERLAP = 2_048;
-
-/** The forms in which bytes are written down. A middle part is enough, and is not cut by base64's groups of three. */
-function formsOf({ name, bytes }: Secret): { form: string; needle: Buffer }[] {
-  const aligned = bytes.subarray(0, bytes.length - (bytes.length % 3));
-  const hex = bytes.toString('hex');
-  return [
-    { form: `${name} raw`, needle: bytes },
-    { form: `${name} reversed`, needle: Buffer.from(bytes).reverse() },
-    { form: `${name} hex`, needle: Buffer.from(hex) },
-    { form: `${name} HEX`, needle: Buffer.from(hex.toUpperCase()) },
-    { form: `${name} base64url`, needle: Buffer.from(aligned.toString('base64url')) },
-    { form: `${name} base64`, needle: Buffer.from(aligned.toString('base64')) },
-  ];
-}
-
-function findIn(haystack: Buffer, needles: readonly { form: string; needle: Buffer }[]): string[] {
-  return needles.filter(({ needle }) => haystack.includes(needle)).map(({ form }) => form);
-}
-
-function findInFiles(directory: string, secrets: readonly Secret[]): string[] {
-  const needles = secrets.flatMap(formsOf);
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .filter((file) => statSync(join(directory, file)).isFile())
-    .flatMap((file) =>
-      findIn(readFileSync(join(directory, file)), needles).map((form) => `${file}: ${form}`),
-    );
-}
-
-function findInMemory(pid: number, secrets: readonly Secret[]): string[] {
-  const needles = secrets.flatMap(formsOf);
-  const found = new Set<string>();
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
-  const buffer = Buffer.alloc(CHUNK + OVERLAP);
-  try {
-    for (const line of readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n')) {
-      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
-      if (from === undefined || to === undefined) continue;
-      const end = Number(`0x${to}`);
-      for (let start = Number(`0x${from}`); start < end; start += CHUNK) {
-        for (const form of findIn(read(memory, buffer, start, end), needles)) found.add(form);
-      }
-    }
-  } finally {
-    closeSync(memory);
-    buffer.fill(0); // or the next scan of this process would find it here
-  }
-  return [...found];
-}
-
-function read(memory: number, buffer: Buffer, start: number, end: number): Buffer {
-  try {
-    return buffer.subarray(0, readSync(memory, buffer, 0, Math.min(buffer.length, end - start), start));
-  } catch {
-    return buffer.subarray(0, 0); // not backed by anything
-  }
-}
 
 interface Imported {
   readonly secrets: readonly Secret[];
@@ -183,6 +119,13 @@ describe('known keys, imported through instance 0 and used on all three', () => 
       [],
     );
     expect(findInMemory(pool.up.pid, secrets)).toEqual([]);
+    // Nor do instances tell them to anybody, their provisioners included.
+    for (const kind of ['recording', 'channel']) {
+      for (const id of [0, 1, 2]) {
+        const said = readFileSync(join(pool.home, `${kind}-${id}`));
+        expect([kind, id, findIn(said, secrets.flatMap(formsOf))]).toEqual([kind, id, []]);
+      }
+    }
     await pool.stop();
     expect(findInFiles(pool.directory, imported.secrets)).toEqual([]);
   });

@@ -59,6 +59,15 @@ function upload(client: Client, value: string): Promise<Answer> {
   return client.call('POST', '/securitydomain/upload', { value });
 }
 
+/** What two of the custodians who are not the lost pool's find in a file. */
+function openedByOthers(file: string): ReturnType<typeof readFileIndependently> {
+  const pair = [1, 3].map((number) => ({
+    certificate: readFileSync(join(safe, 'others', `custodian-${number}.cer`), 'latin1'),
+    privateKey: readFileSync(join(safe, 'others', `custodian-${number}.key`), 'latin1'),
+  }));
+  return readFileIndependently(file, pair);
+}
+
 /** Every instance answers for the same domain: the lost one's, or the pool's own. Gives which. */
 async function domainOf(pool: TestPool): Promise<'restored' | 'own'> {
   const client = await pool.client();
@@ -93,11 +102,7 @@ test(
       const file = text(answers.find(({ status }) => status === 202)?.body, 'value');
       for (const { status, text: words } of answers)
         if (status === 409) expect(words).not.toContain('EncData');
-      const pair = [1, 3].map((number) => ({
-        certificate: readFileSync(join(safe, 'others', `custodian-${number}.cer`), 'latin1'),
-        privateKey: readFileSync(join(safe, 'others', `custodian-${number}.key`), 'latin1'),
-      }));
-      expect(readFileIndependently(file, pair).map(([tag]) => tag)).toEqual([
+      expect(openedByOthers(file).map(([tag]) => tag)).toEqual([
         'trivet_data_wrapping_key',
         'trivet_internal_keys',
       ]);
@@ -290,6 +295,60 @@ describe(`ceremony: killed in the middle (seed ${SEED})`, () => {
         expect(await domainOf(pool)).toBe(restored ? 'restored' : 'own');
         // Whoever had no answer has the file made again.
         expect((await download(again)).status).toBe(202);
+      } finally {
+        await pool.remove();
+      }
+    },
+    2 * MINUTE,
+  );
+
+  const races = [
+    ['download', 'download'],
+    ['upload', 'download'],
+    ['upload', 'upload'],
+  ] as const;
+  const turns = rounds.flatMap((round) =>
+    races.map((race) => ({ race: race.join(' and '), asks: race, round })),
+  );
+  test.each(turns)(
+    '$race at once, one instance dies, round $round: one at most was taken, and all have it after the next start',
+    async ({ asks }) => {
+      const pool = await waitingPool();
+      try {
+        const blob = blobFor(pool, domain, keys.slice(0, 2));
+        const clients = dice.shuffled(await pool.clientOfEach());
+        const replies: Answer[] = [];
+        const asked = asks.map((what, place) => {
+          const client = clients[place];
+          if (!client) throw new Error('three clients');
+          const call = what === 'upload' ? upload(client, blob) : download(client);
+          return answered(call.then((answer) => (replies.push(answer), answer)));
+        });
+        await sleep(dice.below(UPLOAD_MS));
+        const victim = dice.below(3);
+        pool.kill(pool.instancePids[victim] ?? -1);
+        const statuses = await Promise.all(asked);
+        for (const status of statuses) expect([undefined, 202, 409, 503]).toContain(status);
+        expect(statuses.filter((status) => status === 202).length).toBeLessThanOrEqual(1);
+        // The fabric and the other two live on: they go on answering, and leave in order.
+        expect(JSON.parse(must(pool.command('status', '--json')))).toMatchObject({
+          pools: [{ name: 'dev' }],
+        });
+        await pool.stop();
+        await pool.start();
+        const taken = asks[statuses.indexOf(202)];
+        const activation = pool.ready.pools[0]?.activation;
+        if (taken !== undefined) expect(activation).toBe('Active');
+        for (const { status, body, text: words } of replies) {
+          if (status !== 202) expect(words).not.toContain('EncData');
+          else if (taken === 'download') expect(openedByOthers(text(body, 'value'))).toHaveLength(2);
+        }
+        if (activation === 'NotActivated') expect((await upload(await pool.client(), blob)).status).toBe(202);
+        const possible = new Set(taken === undefined ? asks : [taken]);
+        if (activation === 'NotActivated') possible.clear();
+        const which = await domainOf(pool);
+        if (activation === 'NotActivated' || !possible.has('download')) expect(which).toBe('restored');
+        else if (!possible.has('upload')) expect(which).toBe('own');
       } finally {
         await pool.remove();
       }

@@ -31,6 +31,15 @@ type Opened = [tag: string, payloadHex: string][];
 
 /** The items of a security domain file, from the first keys that it needs. */
 export function readFileIndependently(text: string, keys: readonly KeyFiles[]): Opened {
+  const { EncData } = JSON.parse(text) as DomainJson;
+  return openItems(joinIndependently(text, keys).master, EncData.data);
+}
+
+/** The master key of a security domain file, and the shares that it was joined from. */
+export function joinIndependently(
+  text: string,
+  keys: readonly KeyFiles[],
+): { master: Buffer; shares: Buffer[] } {
   const { EncData, SharedKeys, version } = JSON.parse(text) as DomainJson;
   demand(version === 2 && EncData.kdf === 'sp108_kdf' && SharedKeys.key_algorithm === 'shamir_share');
   const shares = keys.slice(0, SharedKeys.required).map(({ certificate, privateKey }) => {
@@ -41,7 +50,7 @@ export function readFileIndependently(text: string, keys: readonly KeyFiles[]): 
   const master = Buffer.from(
     Array.from({ length: 32 }, (_, i) => byteAtZero(shares.map((share) => share.readUInt16LE(2 * i)))),
   );
-  return openItems(master, EncData.data);
+  return { master, shares };
 }
 
 /** The items of a restore blob. */
@@ -57,14 +66,19 @@ function thumbprintOf(certificate: string): string {
   return createHash('sha256').update(new X509Certificate(certificate).raw).digest('base64url');
 }
 
+/** The content key of an item. */
+export function itemKeyIndependently(master: Buffer, tag: string): Buffer {
+  const input = Buffer.concat([
+    Buffer.from('00000001', 'hex'),
+    Buffer.from(tag),
+    Buffer.from('0000000200', 'hex'),
+  ]);
+  return createHmac('sha512', master).update(input).digest();
+}
+
 function openItems(master: Buffer, data: readonly Datum[]): Opened {
   return data.map(({ compact_jwe: jwe, tag }) => {
-    const input = Buffer.concat([
-      Buffer.from('00000001', 'hex'),
-      Buffer.from(tag),
-      Buffer.from('0000000200', 'hex'),
-    ]);
-    const key = createHmac('sha512', master).update(input).digest();
+    const key = itemKeyIndependently(master, tag);
     const header = JSON.stringify({ alg: 'dir', enc: 'A256CBC-HS512', kid: tag });
     demand(jwe.split('.')[1] === '');
     return [tag, openContent(jwe, header, key).toString('hex')];

@@ -25,7 +25,7 @@ export async function downloadDomain(hsm: Hsm, caller: Caller, request: unknown)
   wipeContents(contents);
   let file: string;
   try {
-    file = await makeSecurityDomain({ set, items, random: randomBytes });
+    file = makeSecurityDomain({ set, items, random: randomBytes });
   } finally {
     wipeItems(items);
   }

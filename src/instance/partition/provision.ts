@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { SealedKey } from '../../values/key-spec.js';
+import { closeEnvelope } from './envelope.js';
 import type { DomainKey, ExchangeKey, Result, Task } from './provisioner.js';
 import type { TokenDirectory, WorkingCopy } from './token.js';
 
@@ -30,9 +31,8 @@ export class Provision {
   /** Makes the first token of a domain, with a new data-wrapping key. */
   async found(domain: string): Promise<void> {
     const copy = await this.#directory.blank();
-    const pins = await this.#directory.pins();
     try {
-      await this.#oneTask(copy, { kind: 'found', module: this.#module, pins });
+      await this.#oneTask(copy, { kind: 'found', ...(await this.#begin()) });
       await this.#complete(copy, domain);
     } catch (error) {
       await copy.remove();
@@ -43,10 +43,10 @@ export class Provision {
   /** Makes a token that waits for the data-wrapping key of an existing domain. */
   async join(): Promise<Joining> {
     const copy = await this.#directory.blank();
-    const pins = await this.#directory.pins();
+    const begin = await this.#begin();
     const provisioner = new Provisioner(copy);
     try {
-      const key = expect(await provisioner.ask({ kind: 'join', module: this.#module, pins }), 'exchange').key;
+      const key = expect(await provisioner.ask({ kind: 'join', ...begin }), 'exchange').key;
       return {
         key,
         finish: async (wrapped, domain) => {
@@ -73,9 +73,8 @@ export class Provision {
   async donate(domain: string, key: ExchangeKey): Promise<Uint8Array> {
     const copy = await this.#directory.copy(domain);
     try {
-      const pins = await this.#directory.pins();
-      return expect(await this.#oneTask(copy, { kind: 'donate', module: this.#module, pins, key }), 'wrapped')
-        .wrapped;
+      const task: Task = { kind: 'donate', ...(await this.#begin()), key };
+      return expect(await this.#oneTask(copy, task), 'wrapped').wrapped;
     } finally {
       await copy.remove();
     }
@@ -88,8 +87,8 @@ export class Provision {
   async exportDomain(domain: string, wrappingKey: Uint8Array): Promise<Uint8Array> {
     const copy = await this.#directory.copy(domain);
     try {
-      const pins = await this.#directory.pins();
-      const task: Task = { kind: 'export', module: this.#module, pins, wrappingKey };
+      const envelope = closeEnvelope(await this.#directory.pins(), wrappingKey);
+      const task: Task = { kind: 'export', ...(await this.#begin()), wrappingKey: envelope };
       return expect(await this.#oneTask(copy, task), 'wrapped').wrapped;
     } finally {
       await copy.remove();
@@ -126,15 +125,20 @@ export class Provision {
   }
 
   async #restore(copy: WorkingCopy, domainKey: DomainKey, keys: readonly SealedKey[]): Promise<Result> {
-    const pins = await this.#directory.pins();
-    return this.#oneTask(copy, { kind: 'restore', module: this.#module, pins, domainKey, keys });
+    const wrappingKey = closeEnvelope(await this.#directory.pins(), domainKey.wrappingKey);
+    const sent = { ...domainKey, wrappingKey };
+    return this.#oneTask(copy, { kind: 'restore', ...(await this.#begin()), domainKey: sent, keys });
   }
 
   // Opened once more by a process that did not make it; only a token that opens becomes golden.
   async #complete(copy: WorkingCopy, domain: string, keys: readonly SealedKey[] = []): Promise<void> {
-    const pins = await this.#directory.pins();
-    await this.#oneTask(copy, { kind: 'verify', module: this.#module, pins, keys });
+    await this.#oneTask(copy, { kind: 'verify', ...(await this.#begin()), keys });
     await this.#directory.promote(copy, domain);
+  }
+
+  async #begin(): Promise<{ module: string; pinFile: string }> {
+    await this.#directory.pins(); // or the provisioner finds none
+    return { module: this.#module, pinFile: this.#directory.pinFile };
   }
 
   async #oneTask(copy: WorkingCopy, task: Task): Promise<Result> {

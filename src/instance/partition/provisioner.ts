@@ -1,12 +1,14 @@
 // The provisioner: a short-lived process that works as security officer on a private copy of a token. The officer's
 // logout voids every handle, so this is never done in a process that serves. Talks to its parent over the process
-// channel; what passes there is PINs and the wrapping key of a security domain file inward, and outward only public
-// keys and keys wrapped in a slot.
+// channel, on which nothing passes in clear that is secret: the PINs it reads from their file, the wrapping key of a
+// security domain file comes in an envelope, and what goes out is public keys and keys wrapped in a slot.
+import { readFileSync } from 'node:fs';
 import { Library } from '../pkcs11/library.js';
 import { CKG, CKM, TOKEN_FLAGS } from '../pkcs11/constants.js';
 import type { Session } from '../pkcs11/session.js';
 import { wipe } from '../../values/bytes.js';
 import type { SealedKey } from '../../values/key-spec.js';
+import { openEnvelope } from './envelope.js';
 import { belongs } from './key-objects.js';
 import { findOne, findToken, loginAs } from './login.js';
 import { Worker } from './sessions.js';
@@ -35,39 +37,39 @@ export interface ExchangeKey {
   readonly exponent: Uint8Array;
 }
 
+/** What every task starts from. */
+interface Begin {
+  /** The PKCS#11 module. */
+  readonly module: string;
+  /** Holds the token's {@link Pins}. */
+  readonly pinFile: string;
+}
+
 export type Task =
   /** Make a token with a new data-wrapping key. */
-  | { readonly kind: 'found'; readonly module: string; readonly pins: Pins }
+  | (Begin & { readonly kind: 'found' })
   /** Make a token and an exchange key; the data-wrapping key follows. */
-  | { readonly kind: 'join'; readonly module: string; readonly pins: Pins }
+  | (Begin & { readonly kind: 'join' })
   /** The second half of `join`. */
   | { readonly kind: 'receive'; readonly wrapped: Uint8Array }
   /** Wrap the data-wrapping key for a joiner. */
-  | { readonly kind: 'donate'; readonly module: string; readonly pins: Pins; readonly key: ExchangeKey }
+  | (Begin & { readonly kind: 'donate'; readonly key: ExchangeKey })
   /** Wrap the data-wrapping key for a security domain file. */
-  | {
+  | (Begin & {
       readonly kind: 'export';
-      readonly module: string;
-      readonly pins: Pins;
-      /** 32 random bytes, for this one file. */
+      /** In an envelope: 32 random bytes, for this one file. */
       readonly wrappingKey: Uint8Array;
-    }
+    })
   /** Put the data-wrapping key of a security domain in the place of the token's own. */
-  | {
+  | (Begin & {
       readonly kind: 'restore';
-      readonly module: string;
-      readonly pins: Pins;
+      /** Its wrapping key is in an envelope. */
       readonly domainKey: DomainKey;
       /** Under the old data-wrapping key; to be wrapped under the new one. */
       readonly keys: readonly SealedKey[];
-    }
+    })
   /** See that the token opens, holds what it must, and opens these keys. */
-  | {
-      readonly kind: 'verify';
-      readonly module: string;
-      readonly pins: Pins;
-      readonly keys?: readonly SealedKey[];
-    };
+  | (Begin & { readonly kind: 'verify'; readonly keys?: readonly SealedKey[] });
 
 /** A data-wrapping key on its way through a security domain file. */
 export interface DomainKey {
@@ -131,9 +133,10 @@ async function donate(library: Library, pins: Pins, key: ExchangeKey): Promise<B
   return session.wrapKey(OAEP, joiner, await findOne(session, DWK_LABEL));
 }
 
-async function exportDomain(library: Library, pins: Pins, value: Uint8Array): Promise<Buffer> {
+async function exportDomain(library: Library, pins: Pins, envelope: Uint8Array): Promise<Buffer> {
   const session = library.openSession(findToken(library), { readWrite: true });
   await loginAs(session, 'SO', pins.so);
+  const value = openEnvelope(pins, envelope);
   const wrapping = await session.createObject({ ...exportingKey, value });
   wipe(value);
   await session.logout();
@@ -142,12 +145,16 @@ async function exportDomain(library: Library, pins: Pins, value: Uint8Array): Pr
 }
 
 // The store key and the partition key stay: the instance's directory and its attestations do not change hands.
-async function restore(library: Library, task: Extract<Task, { kind: 'restore' }>): Promise<Buffer[]> {
-  const { pins, domainKey } = task;
+async function restore(
+  library: Library,
+  pins: Pins,
+  { domainKey, keys }: Extract<Task, { kind: 'restore' }>,
+): Promise<Buffer[]> {
   const session = library.openSession(findToken(library), { readWrite: true });
   await loginAs(session, 'SO', pins.so);
-  const restoring = await session.createObject({ ...restoringKey, value: domainKey.wrappingKey });
-  wipe(domainKey.wrappingKey);
+  const value = openEnvelope(pins, domainKey.wrappingKey);
+  const restoring = await session.createObject({ ...restoringKey, value });
+  wipe(value);
   const interim = await session.unwrapKey(WRAP, restoring, domainKey.wrapped, dwkInterim);
   await session.destroyObject(restoring);
   await session.logout();
@@ -155,7 +162,7 @@ async function restore(library: Library, task: Extract<Task, { kind: 'restore' }
   const [old, ...others] = await session.findObjects({ label: DWK_LABEL, token: true });
   if (old === undefined || others.length > 0) throw new Error('the token has not one data-wrapping key');
   const blobs: Buffer[] = [];
-  for (const { spec, blob } of task.keys) {
+  for (const { spec, blob } of keys) {
     const key = await session.unwrapKey(WRAP, old, blob, customerKeyOf(spec));
     blobs.push(await session.wrapKey(WRAP, interim, key));
     await session.destroyObject(key);
@@ -241,30 +248,31 @@ async function carryOut(task: Task): Promise<Result> {
     await joining?.library.close();
     return { kind: 'done' };
   }
+  const pins = JSON.parse(readFileSync(task.pinFile, 'utf8')) as Pins;
   const library = Library.open(task.module);
   switch (task.kind) {
     case 'found':
-      await found(library, task.pins);
+      await found(library, pins);
       break;
     case 'join':
-      return { kind: 'exchange', key: await beginJoin(library, task.pins) };
+      return { kind: 'exchange', key: await beginJoin(library, pins) };
     case 'donate': {
-      const wrapped = await donate(library, task.pins, task.key);
+      const wrapped = await donate(library, pins, task.key);
       await library.close();
       return { kind: 'wrapped', wrapped };
     }
     case 'export': {
-      const wrapped = await exportDomain(library, task.pins, task.wrappingKey);
+      const wrapped = await exportDomain(library, pins, task.wrappingKey);
       await library.close();
       return { kind: 'wrapped', wrapped };
     }
     case 'restore': {
-      const blobs = await restore(library, task);
+      const blobs = await restore(library, pins, task);
       await library.close();
       return { kind: 'rewrapped', blobs };
     }
     case 'verify':
-      await verify(library, task.pins, task.keys ?? []);
+      await verify(library, pins, task.keys ?? []);
       break;
   }
   await library.close();

@@ -63,9 +63,14 @@ export class TokenDirectory {
     await rm(doomed, { recursive: true });
   }
 
+  /** Where the PINs are once {@link pins} has resolved. */
+  get pinFile(): string {
+    return join(this.#directory, 'pins.json');
+  }
+
   /** The PINs, made and sealed (mode 0600) when there are none. */
   async pins(): Promise<Pins> {
-    const path = join(this.#directory, 'pins.json');
+    const path = this.pinFile;
     if (existsSync(path)) return JSON.parse(await readFile(path, 'utf8')) as Pins;
     const pins: Pins = {
       so: randomBytes(24).toString('base64url'),

@@ -195,7 +195,13 @@ export class Replica {
     assert(origin !== undefined, 'only what was submitted is judged');
     if (!verdict.accepted) {
       this.#origins.delete(id);
-      this.#refusals.push({ id, origin, refusal: verdict.refusal, after: this.#last.index });
+      const after = this.#last.index;
+      if (after > this.#committed.index && this.#missing().length > 0) {
+        // As for those that were held when the member left: what this was judged against waits for its return.
+        this.#outage(origin, id, 'TooFewInSync', this.#missingText());
+        return undefined;
+      }
+      this.#refusals.push({ id, origin, refusal: verdict.refusal, after });
       this.#answerRefusals();
       return undefined;
     }

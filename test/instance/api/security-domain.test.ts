@@ -215,6 +215,7 @@ describe('download', () => {
 
   test('two at once: the one that is decided first activates the pool, the other is refused and gives no file', async () => {
     const served = await waiting();
+    served.hsm.domains.together = 2;
     const answers = await Promise.all([download(served), download(served, request(3))]);
     expect(answers.map(({ status }) => status).sort()).toEqual([202, 409]);
     const refused = answers.find(({ status }) => status === 409);
@@ -385,6 +386,7 @@ describe('upload', () => {
     for (const other of [upload, (served: Served) => download(served)]) {
       const served = await waiting();
       const blob = await blobFor(served, file);
+      served.hsm.domains.together = 2;
       const answers = await Promise.all([upload(served, blob), other(served, blob)]);
       expect(answers.map(({ status }) => status).sort()).toEqual([202, 409]);
     }
@@ -470,15 +472,15 @@ describe('upload', () => {
     );
     const dwk = Buffer.concat([Buffer.alloc(32, 1), Buffer.alloc(40, 2)]);
     const own = served.hsm.state.get('internal', 'owner');
-    const blobOf = async (first: Buffer, second: Buffer): Promise<string> => {
+    const blobOf = (first: Buffer, second: Buffer): string => {
       const master = randomBytes(32);
       return JSON.stringify({
-        EncData: await sealItems(master, [
+        EncData: sealItems(master, [
           { tag: 'trivet_data_wrapping_key', payload: first },
           { tag: 'trivet_internal_keys', payload: second },
         ]),
         WrappedKey: {
-          enc_key: await sealTo(exchange.publicKey, master),
+          enc_key: sealTo(exchange.publicKey, master),
           x5t_256: createHash('sha256').update(exchange.raw).digest('base64url'),
         },
       });
@@ -509,13 +511,13 @@ describe('upload', () => {
       ],
     ];
     for (const [what, first, second] of cases) {
-      const answer = await upload(served, await blobOf(first, second));
+      const answer = await upload(served, blobOf(first, second));
       expect([what, answer.status, answer.json['error']?.['code']]).toEqual([what, 400, 'BadParameter']);
       expect(messageOf(answer)).toMatch(/^the restore blob (holds|is damaged)/);
     }
     expect(served.hsm.domains.rewrapped).toEqual([]);
     // The same way with sound payloads it is taken.
-    expect((await upload(served, await blobOf(dwk, sound))).status).toBe(202);
+    expect((await upload(served, blobOf(dwk, sound))).status).toBe(202);
   });
 
   test('a wrapped key of any length is answered, and never with a fault of ours', async () => {

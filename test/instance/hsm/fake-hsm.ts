@@ -33,20 +33,34 @@ export function callerOf(objectId: string, ...groups: string[]): Caller {
 class FakeDomains {
   /** What the next restoring fails with. */
   failure: Error | undefined;
+  /** So many calls are there before any is answered: ceremonies at once. */
+  together = 1;
   readonly exported: DomainKey[] = [];
   readonly rewrapped: DomainKey[] = [];
+  #waiting: (() => void)[] = [];
 
-  exportKey(): Promise<DomainKey> {
+  async exportKey(): Promise<DomainKey> {
+    await this.#gathered();
     const key = { wrappingKey: Buffer.alloc(32, 1), wrapped: Buffer.alloc(40, 2) };
     this.exported.push(key);
-    return Promise.resolve(key);
+    return key;
   }
 
-  rewrap(key: DomainKey, keys: readonly SealedKey[]): Promise<SealedKey[]> {
-    if (this.failure) return Promise.reject(this.failure);
+  async rewrap(key: DomainKey, keys: readonly SealedKey[]): Promise<SealedKey[]> {
+    await this.#gathered();
+    if (this.failure) throw this.failure;
     // A copy: the caller wipes what it gave.
     this.rewrapped.push({ wrappingKey: Buffer.from(key.wrappingKey), wrapped: Buffer.from(key.wrapped) });
-    return Promise.resolve(keys.map((sealed) => ({ ...sealed, blob: Buffer.from('rewrapped') })));
+    return keys.map((sealed) => ({ ...sealed, blob: Buffer.from('rewrapped') }));
+  }
+
+  #gathered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      if (this.#waiting.length < this.together) return;
+      for (const go of this.#waiting) go();
+      this.#waiting = [];
+    });
   }
 }
 

@@ -151,6 +151,31 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
+    'a refusal that the judge comes to after a member was lost is not held until it is back',
+    `
+    submit k1 at 0
+    submit k2 at 0
+    submit k3 at 1
+    deliver all
+    accept k1
+    cut link 0-2
+    refuse k2
+    refuse k3
+    deliver all
+    expect answer k2 = TooFewInSync
+    expect answer k3 = TooFewInSync
+    `,
+  ],
+  [
+    'a refusal of a primary that has nothing undecided is given while a member is missing, too',
+    `
+    submit k1 at 0
+    cut link 0-2
+    refuse k1
+    expect answer k1 = refused
+    `,
+  ],
+  [
     'a refusal whose entries may yet be lost is taken back: nothing happened, and it may be asked again',
     `
     submit k1 at 0

@@ -4,7 +4,13 @@ const { parseArgs } = require('node:util');
 const { up } = require('../../../dist/cli/up.js');
 
 const text = { type: 'string' };
-const options = { 'data-dir': text, 'control-port': text, 'data-port': text, 'ready-file': text };
+const options = {
+  'data-dir': text,
+  'control-port': text,
+  'data-port': text,
+  'ready-file': text,
+  'no-activate': { type: 'boolean' },
+};
 const { values } = parseArgs({ args: process.argv.slice(3), options });
 up(
   {
@@ -12,6 +18,7 @@ up(
     controlPort: Number(values['control-port']),
     dataPort: Number(values['data-port']),
     readyFile: values['ready-file'],
+    activate: !values['no-activate'],
   },
   { script: join(__dirname, 'recording-instance.cjs') },
 ).catch((error) => {
