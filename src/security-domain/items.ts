@@ -14,7 +14,7 @@ export interface Item {
 }
 
 export const MASTER_KEY_BYTES = 32;
-export const KDF_NAME = 'sp108_kdf';
+const KDF_NAME = 'sp108_kdf';
 
 const ITEMS_MAX = 32;
 /** What we write; published readers handle headers as ASCII. */

@@ -3,7 +3,7 @@ import { SecurityDomainError } from './problem.js';
 
 export const CUSTODIANS_MIN = 3;
 export const CUSTODIANS_MAX = 10;
-export const REQUIRED_MIN = 2;
+const REQUIRED_MIN = 2;
 
 /** `required` of `total` custodians; cannot hold numbers that the service would refuse. */
 export class Quorum {

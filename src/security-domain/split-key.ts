@@ -11,9 +11,9 @@ import { SET_BYTES, setName, type KeyShare } from './printed-share.js';
 import { SecurityDomainError, counted } from './problem.js';
 import type { Random } from './shares.js';
 
-export const PEOPLE_MIN = 2;
+const PEOPLE_MIN = 2;
 /** Few enough that every choice of shares can be tried when one of them is wrong. */
-export const PEOPLE_MAX = 12;
+const PEOPLE_MAX = 12;
 
 const DIGEST_BYTES = 16;
 

@@ -25,7 +25,7 @@ export class ControlRefusal extends Error {
   }
 }
 
-export function sendRefusal(response: Response, refusal: ControlRefusal): void {
+function sendRefusal(response: Response, refusal: ControlRefusal): void {
   response.status(STATUS_OF[refusal.code]).json({ error: { code: refusal.code, message: refusal.message } });
 }
 

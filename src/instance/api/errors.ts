@@ -1,7 +1,7 @@
 // The one table from failures to HTTP: status, `error.code` and words. A code without a row does not compile.
+import { toJson } from '../../values/json.js';
 import { failureOf, type FailureCode } from '../hsm/failure.js';
 import { UNREADABLE } from '../hsm/ciphers.js';
-import { toJson } from './json.js';
 
 /** What the API itself refuses, before any verb is asked. */
 export type ApiCode =

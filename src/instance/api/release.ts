@@ -1,5 +1,6 @@
 // Handlers of what is given to enclaves only: released keys, and secrets that are unwrapped for one.
 import { toBase64url } from '../../values/bytes.js';
+import { toJson } from '../../values/json.js';
 import { releaseKey } from '../hsm/release-key.js';
 import { keyHsm, releasedKeyToken } from '../hsm/released-key.js';
 import { secureUnwrapKey } from '../hsm/secure-unwrap-key.js';
@@ -7,7 +8,6 @@ import { secureWrapKey } from '../hsm/secure-wrap-key.js';
 import type { ReleaseBody, SecureUnwrapBody, SecureWrapBody } from './bodies.js';
 import type { Call } from './call.js';
 import { notOffered } from './errors.js';
-import { toJson } from './json.js';
 import { attributes, keyId } from './shapes.js';
 
 /** `POST /keys/{name}/{version}/release`: a signed token that holds the key, wrapped. */

@@ -1,6 +1,6 @@
 // Role definitions and assignments as the service writes them.
+import { toJson, type Json } from '../../values/json.js';
 import type { AssignmentView, DefinitionView } from '../hsm/role-view.js';
-import { toJson, type Json } from './json.js';
 
 export function roleDefinition(view: DefinitionView): string {
   return toJson(definition(view));

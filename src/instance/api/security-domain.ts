@@ -1,13 +1,13 @@
 // Handlers of the security domain. The work is done when a request is answered; clients ask for its end all the same,
 // at the address that the answer names.
 import { toBase64url } from '../../values/bytes.js';
+import { toJson } from '../../values/json.js';
 import { downloadDomain } from '../hsm/download-domain.js';
 import { domainStatus } from '../hsm/domain-status.js';
 import { getTransferKey } from '../hsm/transfer-key.js';
 import { uploadDomain } from '../hsm/upload-domain.js';
 import type { DownloadBody, UploadBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
-import { toJson } from './json.js';
 
 type StatusAction = 'securitydomain/download/read' | 'securitydomain/upload/read';
 

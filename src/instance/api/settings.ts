@@ -1,9 +1,9 @@
 // Handlers of settings, whose values are texts.
+import { toJson, type Json } from '../../values/json.js';
 import { changeSetting, getSetting, listSettings, type SettingView } from '../hsm/settings.js';
 import type { SettingBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
-import { toJson, type Json } from './json.js';
 
 /** `GET /settings`: all of them. */
 export function list({ hsm, caller }: Call): Answer {

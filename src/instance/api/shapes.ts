@@ -1,6 +1,7 @@
 // Keys and lists as the service writes them.
 import { toBase64url } from '../../values/bytes.js';
 import { ATTESTATION_VERSION } from '../../values/attestation.js';
+import { toJson, type Json } from '../../values/json.js';
 import type { AttestedKeyView } from '../hsm/attest-key.js';
 import type {
   AttributesView,
@@ -12,7 +13,6 @@ import type {
   Page,
 } from '../hsm/key-view.js';
 import type { RotationPolicy } from '../hsm/rotation-policy.js';
-import { toJson, type Json } from './json.js';
 import type { Query } from './target.js';
 import { knows } from './versions.js';
 
@@ -96,7 +96,7 @@ export function keyId(base: string, name: string, version: string): string {
 }
 
 /** A place in a list as an opaque token, and back. */
-export function toToken(place: string): string {
+function toToken(place: string): string {
   return Buffer.from(place).toString('base64url');
 }
 

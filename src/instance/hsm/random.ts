@@ -4,7 +4,7 @@ import type { Hsm } from './hsm.js';
 import { allow, refuse, settledRead } from './reading.js';
 
 /** At most this many bytes a call. */
-export const RANDOM_BYTES_MAX = 128;
+const RANDOM_BYTES_MAX = 128;
 
 /** The receiver wipes them. */
 export function random(hsm: Hsm, caller: Caller, count: number): Buffer | Promise<Buffer> {

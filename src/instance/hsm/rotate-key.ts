@@ -25,7 +25,7 @@ export async function rotateKey(hsm: Hsm, caller: Caller, name: string): Promise
 }
 
 /** A version that follows `newest`, sealed and ready to be submitted. */
-export async function nextVersion(hsm: Hsm, newest: KeyVersion): Promise<KeyRotated> {
+async function nextVersion(hsm: Hsm, newest: KeyVersion): Promise<KeyRotated> {
   const { name, spec, exportable } = newest;
   const version = newKeyVersion();
   const sealed = await hsm.partition.generate(versionId(name, version), spec, exportable);

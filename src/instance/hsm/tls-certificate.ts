@@ -17,7 +17,7 @@ export interface TlsIdentity {
 }
 
 /** Before this has run out an instance is expected to have been restarted or to have asked again. */
-export const TLS_VALID_S = 90 * DAY;
+const TLS_VALID_S = 90 * DAY;
 /** Clients with a clock somewhat behind are common. */
 const BACKDATED_MS = 3_600_000;
 

@@ -16,7 +16,7 @@ export function builtInRole(id: string): BuiltInRole | undefined {
 const known = new WeakMap<RoleDefinition, ReadonlySet<DataAction>>();
 
 /** What a custom role gives: all that its blocks give, less all that any of them takes away. */
-export function actionsGiven(definition: RoleDefinition): ReadonlySet<DataAction> {
+function actionsGiven(definition: RoleDefinition): ReadonlySet<DataAction> {
   let actions = known.get(definition);
   if (!actions) {
     const given = new Set(definition.permissions.flatMap(({ dataActions }) => dataActions));
