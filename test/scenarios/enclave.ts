@@ -30,12 +30,18 @@ export interface Released {
   readonly request: unknown;
   /** `response.key` of the payload. */
   readonly bundle: unknown;
+  /** What `key_hsm` of the bundle holds. */
+  readonly wrapped: unknown;
+  /** The bytes that were wrapped: PKCS#8, or those of a symmetric key. */
+  readonly material: Buffer;
   readonly key: KeyObject;
   /** Leaf first. */
   readonly chain: readonly X509Certificate[];
 }
 
 export class Enclave {
+  /** The name of its key in its assertions. */
+  readonly kid = 'enclave';
   readonly #pair = generateKeyPairSync('rsa', { modulusLength: BITS });
   readonly #directory = mkdtempSync(join(tmpdir(), 'trivet-enclave-'));
 
@@ -69,11 +75,16 @@ export class Enclave {
 
   /** Of the attestation service, for this enclave. */
   assertion(code = 'good', lifeS = 600): Promise<string> {
+    return this.assertionOf({ x: { code } }, lifeS);
+  }
+
+  /** With these claims besides its end and the enclave's key. */
+  assertionOf(claims: object, lifeS = 600): Promise<string> {
     const jwk = this.#pair.publicKey.export({ format: 'jwk' });
     return this.service.token({
       exp: Math.floor(Date.now() / 1_000) + lifeS,
-      x: { code },
-      'x-ms-runtime': { keys: [{ ...jwk, kid: 'enclave', key_ops: ['encrypt'] }] },
+      'x-ms-runtime': { keys: [{ ...jwk, kid: this.kid, key_ops: ['encrypt'] }] },
+      ...claims,
     });
   }
 
@@ -93,20 +104,23 @@ export class Enclave {
     }
     const payload = parsed(body);
     const bundle = at(payload, 'response', 'key');
-    const wrapped = parsed(text(bundle, 'key', 'key_hsm'));
-    const material = this.#unwrap(
-      text(wrapped, 'header', 'enc'),
-      Buffer.from(text(wrapped, 'ciphertext'), 'base64url'),
-    );
+    const keyHsm = text(bundle, 'key', 'key_hsm');
+    const material = this.unwrap(keyHsm);
     const key =
       text(bundle, 'key', 'kty') === 'oct'
         ? createSecretKey(material)
         : createPrivateKey({ key: material, format: 'der', type: 'pkcs8' });
-    return { request: at(payload, 'request'), bundle, key, chain };
+    return { request: at(payload, 'request'), bundle, wrapped: parsed(keyHsm), material, key, chain };
   }
 
-  /** RSA-OAEP(AES-256 key), then the material under it: AES key wrap with padding (RFC 5649). */
-  #unwrap(algorithm: string, blob: Buffer): Buffer {
+  /**
+   * The bytes in a `key_hsm`, or in the value of a secure unwrap: RSA-OAEP(AES-256 key), then the material under it
+   * with AES key wrap with padding (RFC 5649).
+   */
+  unwrap(keyHsm: string): Buffer {
+    const wrapped = parsed(keyHsm);
+    const algorithm = text(wrapped, 'header', 'enc');
+    const blob = Buffer.from(text(wrapped, 'ciphertext'), 'base64url');
     const oaepHash = OAEP[algorithm];
     if (oaepHash === undefined) throw new Error(`unknown wrap ${algorithm}`);
     const wrap = privateDecrypt(

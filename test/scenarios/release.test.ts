@@ -1,68 +1,48 @@
 // Secure key release on a real pool: exportable keys leave for an enclave that an attestation service vouches for,
 // and for nobody else. The enclave is Node's crypto.
 import {
-  constants,
-  createDecipheriv,
-  createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
-  privateDecrypt,
   randomBytes,
+  sign,
   verify,
-  X509Certificate,
   type JsonWebKey,
   type KeyObject,
 } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { compactVerify, decodeProtectedHeader } from 'jose';
 import { AttestationService } from '../instance/hsm/attestation-service.js';
+import { Enclave, WRAPS, type Released } from './enclave.js';
 import { TestPool, at, text, type Answer, type Client } from './pool.js';
 
-const enclave = generateKeyPairSync('rsa', { modulusLength: 2048 });
-const ENCLAVE_KID = 'enclave-key-1';
-const hashOf = {
-  CKM_RSA_AES_KEY_WRAP: 'sha1',
-  RSA_AES_KEY_WRAP_256: 'sha256',
-  RSA_AES_KEY_WRAP_384: 'sha384',
-} as const;
-
-let service: AttestationService;
+let enclave: Enclave;
 let pool: TestPool;
 let clients: readonly Client[];
-let directory: string;
 
 beforeAll(async () => {
-  service = await AttestationService.start();
-  directory = mkdtempSync(join(tmpdir(), 'trivet-release-'));
-  const ca = join(directory, 'ca.pem');
-  writeFileSync(ca, service.ca);
-  pool = await TestPool.start(undefined, ['--attestor', `${service.issuer},${ca}`]);
+  enclave = await Enclave.start();
+  pool = await TestPool.start(undefined, enclave.options);
   clients = await pool.clientOfEach();
 });
 afterAll(async () => {
   clients.forEach((client) => client.close());
   await pool.remove();
-  await service.stop();
-  rmSync(directory, { recursive: true });
+  await enclave.stop();
 });
 
 const b64 = (data: string | Uint8Array) => Buffer.from(data).toString('base64url');
 
-function policyOf(equals: unknown = 'good', immutable?: boolean): object {
-  const rule = { authority: service.issuer, allOf: [{ claim: 'x.code', equals }] };
-  const data = b64(JSON.stringify({ version: '1.0.0', anyOf: [rule] }));
-  return immutable === undefined ? { data } : { data, immutable };
+interface Policy {
+  readonly version: string;
+  readonly anyOf: readonly { readonly authority: string; readonly allOf: unknown }[];
 }
 
-function assertion(claims: object = { x: { code: 'good' } }): Promise<string> {
-  const jwk = enclave.publicKey.export({ format: 'jwk' });
-  return service.token({
-    exp: Math.floor(Date.now() / 1000) + 600,
-    'x-ms-runtime': { keys: [{ ...jwk, kid: ENCLAVE_KID, key_ops: ['encrypt'] }] },
-    ...claims,
-  });
+/** As clients may write it: in another order than the pool's, and with spaces. */
+function policyOf(code = 'good', immutable?: boolean): object {
+  const { version, anyOf } = JSON.parse(enclave.policy(code)) as Policy;
+  const rules = anyOf.map(({ authority, allOf }) => ({ authority, allOf }));
+  const data = b64(JSON.stringify({ version, anyOf: rules }, null, 1));
+  return immutable === undefined ? { data } : { data, immutable };
 }
 
 const any = () => clients[Math.floor(Math.random() * clients.length)] as Client;
@@ -75,44 +55,29 @@ async function create(name: string, body: object): Promise<unknown> {
 }
 
 async function release(client: Client, path: string, more: object = {}): Promise<Answer> {
-  return client.call('POST', `/keys/${path}/release`, { target: await assertion(), ...more });
-}
-
-interface Wrapped {
-  readonly ciphertext: string;
-  readonly header: { readonly alg: string; readonly enc: keyof typeof hashOf; readonly kid: string };
-  readonly schema_version: string;
-}
-
-/** What the enclave does with what it is given: RSA-OAEP of an AES key, then RFC 5649. */
-function open(keyHsm: string): Buffer {
-  const { ciphertext, header } = JSON.parse(Buffer.from(keyHsm, 'base64url').toString()) as Wrapped;
-  const bytes = Buffer.from(ciphertext, 'base64url');
-  const padding = constants.RSA_PKCS1_OAEP_PADDING;
-  const oaepHash = hashOf[header.enc];
-  const aes = privateDecrypt({ key: enclave.privateKey, padding, oaepHash }, bytes.subarray(0, 256));
-  const decipher = createDecipheriv('id-aes256-wrap-pad', aes, Buffer.from('a65959a6', 'hex'));
-  return Buffer.concat([decipher.update(bytes.subarray(256)), decipher.final()]);
-}
-
-interface Token {
-  readonly request: Record<string, string>;
-  readonly response: {
-    readonly key: { readonly key: Record<string, string>; readonly release_policy: unknown };
-  };
+  return client.call('POST', `/keys/${path}/release`, { target: await enclave.assertion(), ...more });
 }
 
 /** Checked as an enclave would: the chain up to the pool's root, then the signature. */
-async function readToken(answer: Answer): Promise<Token> {
+async function readReleased(answer: Answer): Promise<Released> {
+  if (answer.status !== 200) throw new Error(answer.text);
   const token = text(answer.body, 'value');
-  const { x5c = [], ...header } = decodeProtectedHeader(token);
-  const [leaf, root] = x5c.map((der) => new X509Certificate(Buffer.from(der, 'base64')));
+  const released = enclave.open(token);
+  const [leaf, root] = released.chain;
   if (!leaf || !root) throw new Error('no chain');
   expect(leaf.verify(root.publicKey)).toBe(true);
   expect(readFileSync(pool.ready.caFile, 'utf8')).toContain(root.toString());
+  const { x5c, ...header } = decodeProtectedHeader(token);
+  expect(x5c).toHaveLength(2);
   expect(header).toEqual({ alg: 'RS256', kid: header['x5t#S256'], 'x5t#S256': header['x5t#S256'] });
-  const { payload } = await compactVerify(token, leaf.publicKey);
-  return JSON.parse(Buffer.from(payload).toString()) as Token;
+  await compactVerify(token, leaf.publicKey);
+  return released;
+}
+
+/** Length of the outermost DER value with its head, in bytes. */
+function derLength(der: Buffer): number {
+  const first = der.readUInt8(1);
+  return first < 0x80 ? 2 + first : 2 + (first & 0x7f) + der.readUIntBE(2, first & 0x7f);
 }
 
 function publicOf(bundle: unknown): KeyObject {
@@ -136,17 +101,11 @@ describe('a key is released', () => {
     const bundle = await create(name, body);
     expect(at(bundle, 'attributes', 'exportable')).toBe(true);
     for (const client of clients) {
-      const answer = await release(client, name);
-      if (answer.status !== 200) throw new Error(answer.text);
-      const { key } = (await readToken(answer)).response.key;
-      const clear = open(key['key_hsm'] ?? '');
-      const opened = createPrivateKey({ key: clear, format: 'der', type: 'pkcs8' });
+      const { key, material } = await readReleased(await release(client, name));
       const der = { format: 'der', type: 'spki' } as const;
-      expect(createPublicKey(opened).export(der)).toEqual(publicOf(bundle).export(der));
+      expect(createPublicKey(key).export(der)).toEqual(publicOf(bundle).export(der));
       // PKCS#8 and nothing after it.
-      expect(opened.export({ format: 'der', type: 'pkcs8' }).length).toBeGreaterThanOrEqual(
-        clear.length - 200,
-      );
+      expect(material).toHaveLength(derLength(material));
     }
   });
 
@@ -158,9 +117,8 @@ describe('a key is released', () => {
       release_policy: policyOf(),
     };
     expect((await any().call('PUT', '/keys/imported', body)).status).toBe(200);
-    const { key } = (await readToken(await release(any(), 'imported'))).response.key;
-    const opened = createPrivateKey({ key: open(key['key_hsm'] ?? ''), format: 'der', type: 'pkcs8' });
-    expect(opened.export({ format: 'jwk' }).d).toBe(privateKey.export({ format: 'jwk' }).d);
+    const { key } = await readReleased(await release(any(), 'imported'));
+    expect(key.export({ format: 'jwk' }).d).toBe(privateKey.export({ format: 'jwk' }).d);
     const digest = Buffer.from('73d0b3ab4a5fbe0bd6f7ebbd4d5b1cdd0e4a7bcd9eab1d6c4f4f0b2f9f2cfb0d', 'hex');
     const signed = await any().call('POST', '/keys/imported/sign', { alg: 'ES256', value: b64(digest) });
     const verified = await any().call('POST', '/keys/imported/verify', {
@@ -180,29 +138,26 @@ describe('a key is released', () => {
       release_policy: policyOf(),
     };
     expect((await any().call('PUT', `/keys/oct-${length}`, body)).status).toBe(200);
-    const { key } = (await readToken(await release(any(), `oct-${length}`))).response.key;
-    expect(key['kty']).toBe('oct');
-    expect(open(key['key_hsm'] ?? '')).toEqual(k);
+    const { bundle, material } = await readReleased(await release(any(), `oct-${length}`));
+    expect(text(bundle, 'key', 'kty')).toBe('oct');
+    expect(material).toEqual(k);
   });
 
-  test.each(['CKM_RSA_AES_KEY_WRAP', 'RSA_AES_KEY_WRAP_256', 'RSA_AES_KEY_WRAP_384'])(
-    'wrapped by %s, with the request in the signed answer',
-    async (enc) => {
-      const bundle = await create('wraps', { kty: 'oct', key_size: 256 });
-      const kid = text(bundle, 'key', 'kid');
-      const [base, version] = [kid.slice(0, kid.lastIndexOf('/')), kid.split('/').at(-1) ?? ''];
-      const bare = await readToken(await release(any(), 'wraps', { enc, nonce: 'n-1' }));
-      expect(bare.request).toEqual({ 'api-version': '7.6', enc, kid: base, nonce: 'n-1' });
-      const versioned = await readToken(await release(any(), `wraps/${version}`, { enc }));
-      expect(versioned.request).toEqual({ 'api-version': '7.6', enc, kid });
-      expect(versioned.response.key.key['kid']).toBe(kid);
-      const parts = JSON.parse(
-        Buffer.from(versioned.response.key.key['key_hsm'] ?? '', 'base64url').toString(),
-      ) as Wrapped;
-      expect(parts).toMatchObject({ header: { alg: 'dir', enc, kid: ENCLAVE_KID }, schema_version: '1.0' });
-      expect(open(versioned.response.key.key['key_hsm'] ?? '')).toHaveLength(32);
-    },
-  );
+  test.each(WRAPS)('wrapped by %s, with the request in the signed answer', async (enc) => {
+    const bundle = await create('wraps', { kty: 'oct', key_size: 256 });
+    const kid = text(bundle, 'key', 'kid');
+    const [base, version] = [kid.slice(0, kid.lastIndexOf('/')), kid.split('/').at(-1) ?? ''];
+    const bare = await readReleased(await release(any(), 'wraps', { enc, nonce: 'n-1' }));
+    expect(bare.request).toEqual({ 'api-version': '7.6', enc, kid: base, nonce: 'n-1' });
+    const versioned = await readReleased(await release(any(), `wraps/${version}`, { enc }));
+    expect(versioned.request).toEqual({ 'api-version': '7.6', enc, kid });
+    expect(text(versioned.bundle, 'key', 'kid')).toBe(kid);
+    expect(versioned.wrapped).toMatchObject({
+      header: { alg: 'dir', enc, kid: enclave.kid },
+      schema_version: '1.0',
+    });
+    expect(versioned.material).toHaveLength(32);
+  });
 
   test('after its rotation, its backup and its restore', async () => {
     await create('moved', { kty: 'EC' });
@@ -214,11 +169,9 @@ describe('a key is released', () => {
     await any().call('DELETE', '/deletedkeys/moved');
     const restored = await any().call('POST', '/keys/restore', backup.body);
     expect(restored.text).toBe(rotated.text);
-    const { key } = (await readToken(await release(any(), 'moved'))).response.key;
-    const opened = createPrivateKey({ key: open(key['key_hsm'] ?? ''), format: 'der', type: 'pkcs8' });
+    const { key } = await readReleased(await release(any(), 'moved'));
     const message = randomBytes(9);
-    const { sign } = await import('node:crypto');
-    expect(verify('sha256', message, publicOf(rotated.body), sign('sha256', message, opened))).toBe(true);
+    expect(verify('sha256', message, publicOf(rotated.body), sign('sha256', message, key))).toBe(true);
   });
 });
 
@@ -230,9 +183,9 @@ describe('a key is not released', () => {
     const other = await AttestationService.start();
     const foreign = await other.token({ exp: Math.floor(Date.now() / 1000) + 600, x: { code: 'good' } });
     for (const target of [
-      await assertion({ x: { code: 'bad' } }),
-      await assertion({ x: {} }),
-      await assertion({ exp: Math.floor(Date.now() / 1000) - 1, x: { code: 'good' } }),
+      await enclave.assertion('bad'),
+      await enclave.assertionOf({ x: {} }),
+      await enclave.assertion('good', -1),
       foreign,
     ]) {
       expect(said(await release(any(), 'kept', { target }))).toEqual([403, 'Forbidden']);
@@ -286,18 +239,15 @@ describe('release policies of keys', () => {
 
   test('are shown compactly with their content type, change, and change no more once they are immutable', async () => {
     const bundle = await create('p3', { kty: 'EC' });
-    const rule = { allOf: [{ claim: 'x.code', equals: 'good' }], authority: service.issuer };
     expect(at(bundle, 'release_policy')).toEqual({
       contentType: 'application/json; charset=utf-8',
-      data: b64(JSON.stringify({ anyOf: [rule], version: '1.0.0' })),
+      data: b64(enclave.policy()),
       immutable: false,
     });
     const changed = await any().call('PATCH', '/keys/p3', { release_policy: policyOf('better', true) });
     expect(at(changed.body, 'release_policy', 'immutable')).toBe(true);
     expect((await release(any(), 'p3')).status).toBe(403);
-    expect((await release(any(), 'p3', { target: await assertion({ x: { code: 'better' } }) })).status).toBe(
-      200,
-    );
+    expect((await release(any(), 'p3', { target: await enclave.assertion('better') })).status).toBe(200);
     for (const policy of [policyOf('good', true), policyOf('better', false)]) {
       expect(said(await any().call('PATCH', '/keys/p3', { release_policy: policy }))).toEqual([
         400,
@@ -326,9 +276,13 @@ describe('secure wrap and unwrap', () => {
       const wrapped = await call('/keys/kek/securewrapkey', { alg });
       expect([wrapped.status, Object.keys(wrapped.body as object)]).toEqual([200, ['alg', 'kid', 'value']]);
       const value = text(wrapped.body, 'value');
-      const opened = await call('/keys/kek/secureunwrapkey', { alg, value, target: await assertion() });
+      const opened = await call('/keys/kek/secureunwrapkey', {
+        alg,
+        value,
+        target: await enclave.assertion(),
+      });
       if (opened.status !== 200) throw new Error(opened.text);
-      const secret = open(text(opened.body, 'value'));
+      const secret = enclave.unwrap(text(opened.body, 'value'));
       expect(secret).toHaveLength(32);
       // The caller could have had it without an enclave: that is what unwrapKey is for.
       const plain = await any().call('POST', '/keys/kek/unwrapkey', { alg, value });
@@ -336,7 +290,7 @@ describe('secure wrap and unwrap', () => {
       const refused = await call('/keys/kek/secureunwrapkey', {
         alg,
         value,
-        target: `${await assertion()}x`,
+        target: `${await enclave.assertion()}x`,
       });
       expect(refused.status).toBe(403);
     }
