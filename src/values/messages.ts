@@ -1,6 +1,7 @@
 // Messages between the fabric and an instance, over the process channel (structured clone). The fabric sends an
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
 import type { Seconds } from './moments.js';
+import type { Member, View } from './view.js';
 
 /** What a new pool begins with; used once, while the pool's state is still empty. */
 export interface Founding {
@@ -83,8 +84,24 @@ export type ToInstance =
       readonly founding: Founding;
       /** As in `clock`. */
       readonly clockOffset: Seconds;
+      /** The pool has no view yet: instance 0 makes the first token if it has none. Never in a pool that has one. */
+      readonly found: boolean;
     }
-  | { readonly kind: 'peers'; readonly peers: readonly Peer[] }
+  /**
+   * The other instances that have introduced themselves; said again whenever one of them has started anew. `donor` is
+   * whom an instance that lacks its token or its state asks: the primary, or 0 in a pool that has no view yet.
+   */
+  | { readonly kind: 'peers'; readonly peers: readonly Peer[]; readonly donor: number }
+  /** The present view; said after `opened`, and whenever it has changed. */
+  | { readonly kind: 'view'; readonly view: View }
+  /** In answer to `lease`: held for `LEASE_MS` from `asked`, for this epoch. Only members of the view get it. */
+  | { readonly kind: 'lease'; readonly asked: number; readonly epoch: number }
+  /** In answer to `propose`: certainly not added, and never by that proposal. */
+  | { readonly kind: 'declined'; readonly epoch: number; readonly member: Member }
+  /** Primary: take no more changes, say `retired` once nothing is undecided; another becomes primary then. */
+  | { readonly kind: 'retire' }
+  /** Answered with `digest` of the same `id`. */
+  | { readonly kind: 'digest'; readonly id: number }
   /** Comes with a socket handle; `head` are the bytes that were read from it to find the server name. */
   | { readonly kind: 'connection'; readonly head: Uint8Array }
   /**
@@ -99,9 +116,11 @@ export type ToInstance =
 
 export interface InstanceReport {
   readonly role: 'primary' | 'backup';
-  /** Linked with every other member and nothing missing. */
+  /** A member of the view, and in step with its primary. */
   readonly inSync: boolean;
   readonly epoch: number;
+  /** TCP port on 127.0.0.1 where this instance alone answers. */
+  readonly port: number;
   /** Index of the newest committed mutation. */
   readonly committed: number;
   readonly keys: number;
@@ -113,8 +132,36 @@ export interface InstanceReport {
 }
 
 export type FromInstance =
-  /** The mesh listens; answered with `peers` once all three have said so. */
+  /** The mesh listens; answered with `peers`. */
   | { readonly kind: 'introduced'; readonly certificate: string; readonly port: number }
+  /** Token and store are open; `epoch` is the highest that this store has seen, 0 for a new one. */
+  | { readonly kind: 'opened'; readonly store: string; readonly epoch: number }
+  /** Where an instance that is no member yet has got to, for people; `total` 0: not known. */
+  | {
+      readonly kind: 'joining';
+      readonly phase: 'token' | 'log' | 'snapshot' | 'following';
+      readonly done: number;
+      readonly total: number;
+    }
+  /** Sent several times in each lease, from `opened` on. */
+  | {
+      readonly kind: 'lease';
+      /** CLOCK_BOOTTIME in milliseconds. */
+      readonly asked: number;
+      /** Of the view that it goes by; 0 before the first. */
+      readonly epoch: number;
+      /** Instances that it has a link to. */
+      readonly reach: readonly number[];
+      /** Instances, itself among them perhaps, that a change has waited for too long. */
+      readonly stuck: readonly number[];
+      /** The primary of this epoch lacks what is committed here, and must not order. */
+      readonly accuses: boolean;
+    }
+  /** Primary: this member holds the whole log. Counted as required until a view or `declined` comes. */
+  | { readonly kind: 'propose'; readonly epoch: number; readonly member: Member }
+  | { readonly kind: 'retired' }
+  /** SHA-256 over all committed state through `index`, lower-case hex: equal on members that stand at one index. */
+  | { readonly kind: 'digest'; readonly id: number; readonly index: number; readonly digest: string }
   /** Serves requests from now on; sent again whenever the report changes. */
   | { readonly kind: 'serving'; readonly report: InstanceReport }
   /**
@@ -124,5 +171,8 @@ export type FromInstance =
   | { readonly kind: 'clockSet'; readonly offset: Seconds }
   /** Told to drain, and no request is running any more. */
   | { readonly kind: 'drained' }
-  /** Last words; the process exits right after. Never holds a secret. */
-  | { readonly kind: 'failed'; readonly reason: string };
+  /**
+   * Last words; the process exits right after. Never holds a secret. `damaged`: what lies in its directory cannot be
+   * used, so starting on it again is no help.
+   */
+  | { readonly kind: 'failed'; readonly reason: string; readonly damaged: boolean };
