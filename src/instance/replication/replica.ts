@@ -93,7 +93,7 @@ export type Effect =
     }
   /** The way to who decides this submission is lost. It stands if it is in this member's log and not cut; else who knows. */
   | { readonly kind: 'unsettled'; readonly id: string; readonly primary: number }
-  /** Joiner: entries after its last one are missing, through the one named; {@link Replica.fill} takes them in order. */
+  /** Joiner: entries after its last one are missing, through the one named; {@link Replica.fill} takes them in order, or {@link Replica.differs}. */
   | { readonly kind: 'gap'; readonly through: Head }
   /** Primary: the view should include this member; a view or {@link Replica.declined} answers. */
   | { readonly kind: 'propose'; readonly epoch: number; readonly member: Member }
@@ -422,10 +422,8 @@ export class Replica {
     if (tail?.type !== 'tail') return;
     for (const entry of entries) {
       if (entry.index <= this.#last.index || entry.index > tail.committed.index) continue;
-      if (!follows(this.#last, entry) && this.#tail.length > 0) {
-        // The tail that this member came with is not what the pool decided.
-        this.#cut(this.#committed.index + 1);
-        this.#effects.push({ kind: 'gap', through: tail.committed });
+      if (!follows(this.#last, entry)) {
+        this.differs();
         return;
       }
       this.#takeEntry(entry);
@@ -437,6 +435,19 @@ export class Replica {
     const kept = this.#behind ?? [];
     this.#behind = undefined;
     for (const message of kept) if (this.#view) this.received(this.#view.primary, message);
+  }
+
+  /** Joiner: in answer to `gap`: the primary has another entry where this log ends. */
+  differs(): void {
+    const [tail] = this.#behind ?? [];
+    if (tail?.type !== 'tail') return;
+    if (this.#tail.length === 0) {
+      this.#damaged('what was committed here is not what the pool committed');
+      return;
+    }
+    // What was never decided goes, and what comes after the rest is asked for.
+    this.#cut(this.#committed.index + 1);
+    this.#effects.push({ kind: 'gap', through: tail.committed });
   }
 
   /** The proposal of this epoch was not taken, and never will be. */

@@ -105,6 +105,12 @@ export class Replication {
     this.#collect();
   }
 
+  /** In answer to a `gap` step: the primary has another entry where this log ends. */
+  differs(): void {
+    this.#replica?.differs();
+    this.#collect();
+  }
+
   /** In answer to a `propose` step: it was not taken. */
   declined(epoch: number, member: Member): void {
     this.#replica?.declined(epoch, member);

@@ -504,7 +504,6 @@ export class Cluster {
       if (copies.length < 2 - this.#lost) throw new Error(`${id} is answered and on ${copies.length} disks`);
       this.#acknowledged = Math.max(this.#acknowledged, index);
       this.#answer(member, id, 'committed');
-      member.replica?.answered(id);
     }
   }
 
@@ -519,8 +518,11 @@ export class Cluster {
   }
 
   #answer(member: Member, id: string, answer: Answer): void {
-    if (!member.waiting.delete(id)) throw new Error(`${id} is answered although nobody waits for it`);
     const submission = this.submissions.get(id);
+    // Who was told that nobody knows waits no longer.
+    if (submission?.answer === 'OutcomeUnknown') return;
+    if (!member.waiting.delete(id)) throw new Error(`${id} is answered although nobody waits for it`);
+    member.replica?.answered(id);
     if (!submission) return;
     submission.answer = answer;
     if (answer !== 'refused') return;
