@@ -53,19 +53,17 @@ interface Parts {
 }
 
 interface Running {
-  readonly answer: Answerer;
   readonly authority: Authority;
   /** Called when links, decidedness or view have changed. */
   readonly standing: () => void;
-  /** Committed entries after an index, from the primary; never empty. */
-  readonly fetch: (after: number) => Promise<readonly Entry[]>;
+  /**
+   * Committed entries after this head, from the primary; never empty, undefined when its log has another entry there.
+   */
+  readonly fetch: (after: Head) => Promise<readonly Entry[] | undefined>;
 }
 
 /** Undefined when there is nothing to open. */
 type Proof = (() => Promise<void>) | undefined;
-
-/** Answers what another member asks; the promise's rejection becomes the refusal it is told. */
-export type Answerer = (from: number, question: unknown) => Promise<unknown>;
 
 export class Follower {
   readonly #store: Store<Tables>;
@@ -78,8 +76,13 @@ export class Follower {
   #unanswered: { readonly index: number; readonly answer: () => void }[] = [];
   /** Through where what is committed may be answered. */
   #answered = 0;
+  /** Joiner: told when this entry is applied. */
+  #awaited: { readonly index: number; readonly resolve: () => void } | undefined;
   #adopting: Promise<void> = Promise.resolve();
-  #lastIndex: number;
+  /** Of what is applied. */
+  #committed: Head;
+  /** Of what is held. */
+  #last: Head;
   #lastTime: Seconds;
   /** Writes and proofs end in any order; what is said of them must not. */
   #persisting: Promise<void> = Promise.resolve();
@@ -94,7 +97,7 @@ export class Follower {
     this.#replication = replication;
     this.#domains = domains;
     this.#tail = new Tail(store.state);
-    this.#lastIndex = head.index;
+    this.#committed = this.#last = { index: head.index, hash: head.hash };
     this.#lastTime = head.time;
   }
 
@@ -181,7 +184,7 @@ export class Follower {
     });
   }
 
-  async #loop({ answer, authority, standing, fetch }: Running): Promise<never> {
+  async #loop({ authority, standing, fetch }: Running): Promise<never> {
     for await (const step of this.#replication.steps()) {
       switch (step.kind) {
         case 'judge':
@@ -225,11 +228,6 @@ export class Follower {
         case 'outage':
           this.#settle(step.id, ({ reject }) => reject(new Outage(step.code, step.detail)));
           break;
-        case 'asked':
-          answer(step.from, step.question).then(step.reply, (error: unknown) =>
-            step.refuse(error instanceof Error ? error.message : 'refused'),
-          );
-          break;
         case 'standing':
           standing();
           break;
@@ -260,7 +258,7 @@ export class Follower {
       this.#discard(mutation);
       return;
     }
-    assert(entry.index === this.#lastIndex + 1, 'judged for the place that it takes');
+    assert(entry.index === this.#last.index + 1, 'judged for the place that it takes');
     this.#hold({ entry, ...item });
   }
 
@@ -271,7 +269,7 @@ export class Follower {
     }
     // Clocks of members differ; time in the log does not run backwards.
     const mutation: Mutation = { ...submitted, time: Math.max(submitted.time, this.#lastTime) };
-    const changes = judge(this.#tail.view, mutation, this.#lastIndex + 1);
+    const changes = judge(this.#tail.view, mutation, this.#last.index + 1);
     if (changes instanceof Refusal) return { verdict: { accepted: false, refusal: plain(changes) } };
     const verdict: Verdict = {
       accepted: true,
@@ -320,7 +318,7 @@ export class Follower {
     // What comes after it in the log may already be wrapped under it.
     if (item.mutation.kind === 'PoolFounded')
       this.#partition.learnExportKey(item.mutation.internal['export-wrapping'].sealed);
-    this.#lastIndex = item.entry.index;
+    this.#last = item.entry;
     this.#lastTime = item.entry.time;
   }
 
@@ -334,6 +332,7 @@ export class Follower {
     for (const { entry, mutation, changes } of this.#tail.takeThrough(index)) {
       const transfer = this.#store.state.get('internal', TRANSFER);
       this.#store.commit(entry.index, changes);
+      this.#committed = entry;
       for (const { table, id, value } of changes) {
         if (table === 'versions' && value === null) this.#partition.forget(id);
         if (table === 'internal' && value === null && transfer) this.#partition.forget(transfer.sealed.id);
@@ -347,6 +346,10 @@ export class Follower {
       else if (this.#submissions.has(mutation.id)) answer();
     }
     this.#tail.settle();
+    if (this.#awaited && this.#awaited.index <= index) {
+      this.#awaited.resolve();
+      this.#awaited = undefined;
+    }
   }
 
   #whenAnswered(index: number, answer: () => void): void {
@@ -372,8 +375,8 @@ export class Follower {
   // Joiner: what the pool committed meanwhile, in pages, each applied while the next is fetched.
   async #fill(through: number, fetch: Running['fetch']): Promise<void> {
     const { epoch } = this.#replication;
-    for (let after = this.#lastIndex; after < through;) {
-      let entries: readonly Entry[];
+    for (let after = this.#last; after.index < through;) {
+      let entries: readonly Entry[] | undefined;
       try {
         entries = await fetch(after);
       } catch (error) {
@@ -382,10 +385,17 @@ export class Follower {
         throw error;
       }
       if (this.#replication.epoch !== epoch) return;
+      if (entries === undefined) {
+        this.#replication.differs();
+        return;
+      }
       const last = entries.at(-1);
-      assert(last !== undefined && last.index > after, 'a page goes on where the last one ended');
-      after = last.index;
+      assert(last !== undefined && last.index > after.index, 'a page goes on where the one before ended');
+      after = last;
       this.#replication.fill(entries);
+      // One page at a time: each entry is judged, and its keys are opened in the slot.
+      if (this.#committed.index < last.index)
+        await new Promise<void>((resolve) => (this.#awaited = { index: last.index, resolve }));
     }
   }
 
@@ -405,7 +415,7 @@ export class Follower {
   #cut({ index, persisted }: StepOf<'cut'>): void {
     const cut = this.#tail.items.filter(({ entry }) => entry.index >= index);
     this.#tail.cut(index);
-    this.#lastIndex = index - 1;
+    this.#last = this.#tail.items.at(-1)?.entry ?? this.#committed;
     this.#lastTime = this.#tail.items.at(-1)?.entry.time ?? this.#lastTime;
     // Given to the store in the order of the steps: what is appended after this must not be cut by it.
     this.#persisting = Promise.all([this.#persisting, this.#store.cut(index)]).then(() => {

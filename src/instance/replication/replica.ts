@@ -321,8 +321,8 @@ export class Replica {
   /** The verdict on a `judge` effect. Gives back the entry made of an accepted mutation, if it can still be taken. */
   judged(id: string, verdict: Verdict): Entry | undefined {
     const submission = this.#origins.get(id);
-    // Given back meanwhile: this member orders no more.
-    if (submission === undefined || !this.#view || !this.isPrimary) return undefined;
+    // Given back meanwhile: this member orders no more, or does again and has been asked, and has answered, twice.
+    if (submission === undefined || !this.#view || !this.isPrimary || this.#isPlaced(id)) return undefined;
     const { origin } = submission;
     if (!verdict.accepted) {
       this.#origins.delete(id);
@@ -467,6 +467,11 @@ export class Replica {
   answered(id: string): void {
     this.#submitted.delete(id);
     this.#waiting.delete(id);
+  }
+
+  #isPlaced(id: string): boolean {
+    for (const placed of this.#accepted.values()) if (placed === id) return true;
+    return false;
   }
 
   #takeWaiting(): [id: string, mutation: Uint8Array][] {

@@ -23,16 +23,16 @@ export type Step =
   /** Undecided entries from this index on are void; said once the disk knows it. */
   | { readonly kind: 'cut'; readonly index: number; readonly persisted: () => void }
   | Exclude<Effect, { kind: 'send' | 'judge' | 'append' | 'prepare' | 'cut' }>
-  /** Another member asks for something that is not a mutation. */
-  | {
-      readonly kind: 'asked';
-      readonly from: number;
-      readonly question: unknown;
-      readonly reply: (answer: unknown) => void;
-      readonly refuse: (reason: string) => void;
-    }
   /** {@link Replication.inSync}, `decided`, `isPrimary` or `epoch` has changed. */
   | { readonly kind: 'standing' };
+
+/** Another member asks for something that is not a mutation. */
+export interface Asked {
+  readonly from: number;
+  readonly question: unknown;
+  readonly reply: (answer: unknown) => void;
+  readonly refuse: (reason: string) => void;
+}
 
 /** A change that waited for so long for a member holds up the pool: its disk, slot or link stands still. */
 const STUCK_MS = 5_000;
@@ -55,8 +55,8 @@ export class Replication {
   /** What members that started first have said on their present links: a hello comes once on each. */
   #early: { readonly member: number; readonly message: Message }[] = [];
   readonly #asking = new Map<string, Asking>();
-  readonly #steps: Step[] = [];
-  #wake: (() => void) | undefined;
+  readonly #steps = new Queue<Step>();
+  readonly #questions = new Queue<Asked>();
   #standing = '';
   /** The entry that is to be committed next, and since when it was seen to be. */
   #heldUp: { readonly index: number; readonly since: number } | undefined;
@@ -205,12 +205,13 @@ export class Replication {
   }
 
   /** The steps, in order, for one loop. */
-  async *steps(): AsyncGenerator<Step, never> {
-    for (;;) {
-      const step = this.#steps.shift();
-      if (step) yield step;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  steps(): AsyncGenerator<Step, never> {
+    return this.#steps.items();
+  }
+
+  /** What other members ask, for one loop; this member need not take part yet. */
+  questions(): AsyncGenerator<Asked, never> {
+    return this.#questions.items();
   }
 
   #received(member: number, packet: Packet): void {
@@ -225,8 +226,7 @@ export class Replication {
         break;
       case 'ask': {
         const { id, question } = packet;
-        this.#offer({
-          kind: 'asked',
+        this.#questions.push({
           from: member,
           question,
           reply: (answer) => this.#post(member, { type: 'answer', id, answer }),
@@ -302,7 +302,25 @@ export class Replication {
 
   #offer(step: Step): void {
     this.#steps.push(step);
+  }
+}
+
+/** Waits for what one loop takes in order. */
+class Queue<T> {
+  readonly #waiting: T[] = [];
+  #wake: (() => void) | undefined;
+
+  push(item: T): void {
+    this.#waiting.push(item);
     this.#wake?.();
     this.#wake = undefined;
+  }
+
+  async *items(): AsyncGenerator<T, never> {
+    for (;;) {
+      const item = this.#waiting.shift();
+      if (item !== undefined) yield item;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
   }
 }
