@@ -517,6 +517,13 @@ export class Cluster {
     this.wipe(id);
   }
 
+  /** Somebody puts back an image of the disk from before the first entry: the same store. */
+  age(id: number): void {
+    const member = this.member(id);
+    member.disk = [];
+    member.flushed = 0;
+  }
+
   #answer(member: Member, id: string, answer: Answer): void {
     const submission = this.submissions.get(id);
     // Who was told that nobody knows waits no longer.

@@ -8,6 +8,7 @@
 //   settle                    all of the above until nothing moves
 //   link 0-2 / cut link 0-2
 //   crash 0 / wipe 0 / restart 0   a wiped disk is empty; restart links nobody
+//   lose 2 / old 2            a disk is lost; an image from before the first entry is put back
 //   drop 0                    the authority drops a member that is down
 //   hear 1 / hear all         a member hears of the views that it was told
 //   decide                    the authority looks at the oldest proposal
@@ -76,6 +77,8 @@ const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
   [/^crash (\d)$/, (cluster, id) => cluster.crash(Number(id))],
   [/^wipe (\d)$/, (cluster, id) => cluster.wipe(Number(id))],
   [/^restart (\d)$/, (cluster, id) => cluster.start(Number(id))],
+  [/^lose (\d)$/, (cluster, id) => cluster.lose(Number(id))],
+  [/^old (\d)$/, (cluster, id) => cluster.age(Number(id))],
   [/^drop (\d)$/, (cluster, id) => expectEqual(cluster.drop(Number(id)), true)],
   [
     /^hear (\d|all)$/,
