@@ -392,8 +392,8 @@ function allLost(keeper: Draft): string | undefined {
   if (!view?.inSync.every(({ instance }) => lostMember(keeper, instance))) return undefined;
   const places = view.inSync.map(({ instance }) => `instances/${instance}`).join(', ');
   return (
-    `no partition holds all that was acknowledged any more: what ${places} held is gone. Nothing can force the pool ` +
-    'to go on with less. Bring that directory back, or make a new pool and restore the security domain and a backup'
+    `no partition holds all that was acknowledged any more: what ${places} held is gone. There is no \`trivet pool force\` ` +
+    'that would go on with less: bring that directory back, or restore security domain and backup into a new pool'
   );
 }
 
@@ -422,9 +422,7 @@ function wishedView(keeper: Draft, now: number): View | undefined {
   const usable = sound(keeper);
   const lives = ({ instance }: Member): boolean => usable.some((seat) => seat.instance === instance);
   const stay = view.inSync.filter((member) => !mayLeave(keeper, member, now));
-  const kept = stay.some(lives)
-    ? stay
-    : view.inSync.filter(({ instance }) => !lostMember(keeper, instance));
+  const kept = stay.some(lives) ? stay : view.inSync.filter(({ instance }) => !lostMember(keeper, instance));
   const inSync = [...kept, ...keeper.joins].sort((a, b) => a.instance - b.instance);
   const primary = primaryOf(keeper, view, kept, lives);
   const changed =
