@@ -436,13 +436,14 @@ function wishedView(keeper: Draft, now: number): View | undefined {
 }
 
 function primaryOf(
-  { retired }: Draft,
+  { retired, gone }: Draft,
   view: View,
   kept: readonly Member[],
   lives: (member: Member) => boolean,
 ): number {
   const stays = kept.some(({ instance }) => instance === view.primary);
-  if (stays && retired !== view.primary) return view.primary;
+  // One that has ended and may not leave yet can order nothing: others need not wait for it.
+  if (stays && retired !== view.primary && !gone.has(view.primary)) return view.primary;
   const others = kept.filter(({ instance }) => instance !== view.primary);
   const next = others.find(lives) ?? (stays ? undefined : others[0]);
   return next?.instance ?? view.primary;
