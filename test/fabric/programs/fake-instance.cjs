@@ -86,7 +86,7 @@ function writeStore() {
 function start(message) {
   started = message;
   readWish();
-  if (wish.fails === message.instance) return fail('has no token', false);
+  if ([wish.fails].flat().includes(message.instance)) return fail('has no token', false);
   if (wish.damaged === message.instance && readStore(message.directory))
     return fail('has a broken store', true);
   if (wish.crashes === message.instance) process.abort();

@@ -14,8 +14,8 @@ export const program = { script: join(__dirname, 'fake-instance.cjs') };
 let made = 0;
 
 export interface Wish {
-  /** This instance says that it failed. */
-  readonly fails?: number;
+  /** These instances say that they failed. */
+  readonly fails?: number | readonly number[];
   /** This one aborts without a word. */
   readonly crashes?: number;
   /** This one reports another TLS root than the others. */
