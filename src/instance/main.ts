@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import type { FromInstance, InstanceReport, Peer, ToInstance } from '../values/messages.js';
+import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion } from './hsm/audit.js';
 import { Domains } from './hsm/domains.js';
@@ -16,13 +16,16 @@ import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
 import { IssuerMetadata } from './hsm/issuer-metadata.js';
 import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
+import { allowedInstances } from './hsm/trust.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
-import { tableNames, type Tables } from './model/state.js';
+import { tableNames, type State, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
-import { ownIdentity, pinMembers } from './replication/identity.js';
+import { readHostKey, SoftwareAttestor } from './replication/attestor.js';
+import { ownIdentity } from './replication/identity.js';
+import { measure } from './replication/measurement.js';
 import { Mesh } from './replication/mesh.js';
 import { Replication } from './replication/replication.js';
 import { FIXED_VIEW } from './replication/view.js';
@@ -32,6 +35,8 @@ type Start = Extract<ToInstance, { kind: 'start' }>;
 
 /** Certificates are renewed daily, long before they end: no date to watch for. */
 const RENEW_MS = 86_400_000;
+/** How often it is looked whether others are trusted by now than before. */
+const TRUST_MS = 1_000;
 
 const logger = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
 
@@ -47,7 +52,7 @@ function tell(message: FromInstance): Promise<void> {
 async function fail(error: unknown): Promise<never> {
   const reason = error instanceof Error ? error.message : String(error);
   logger.fatal({ err: error }, 'the instance stops');
-  await tell({ kind: 'failed', reason });
+  await tell({ kind: 'failed', reason, damaged: false });
   process.exit(1);
 }
 
@@ -110,13 +115,29 @@ async function run(channel: Channel): Promise<void> {
     void clockSet();
   });
   const identity = await ownIdentity(start.directory, start.pool, self);
-  const mesh = await Mesh.listen(identity);
+  /** Empty until the store is open. */
+  const known: { state?: State } = {};
+  const attestor: SoftwareAttestor = new SoftwareAttestor({
+    pool: start.pool,
+    instance: self,
+    hostKey: readHostKey(start.hostKeyFile),
+    measure: () => measureThis(start.module),
+    allowed: () => allowedInstances(known.state, start, attestor.measurement),
+  });
+  const mesh = await Mesh.listen(identity, attestor);
+  const refusals = new Refusals();
+  mesh.on('refused', (instance, reason) => refusals.take({ instance, reason }));
+  mesh.on('rejected', (instance, reason) =>
+    logger.error({ instance, reason }, 'another instance does not let this one in'),
+  );
   const replication = new Replication(mesh);
   await tell({ kind: 'introduced', certificate: identity.certificate, port: mesh.port });
+  logger.info({ measurement: attestor.measurement }, 'what runs here is measured');
   const { peers } = await channel.next('peers');
-  const others: Peer[] = peers.filter((peer) => peer.instance !== self);
-  pinMembers(start.directory, others);
-  mesh.join(self, others);
+  mesh.introduce(
+    self,
+    peers.filter((peer) => peer.instance !== self),
+  );
 
   const tokens = await TokenDirectory.open(join(start.directory, 'partition'));
   const provision = new Provision(tokens, start.module);
@@ -132,6 +153,8 @@ async function run(channel: Channel): Promise<void> {
     tableNames,
   );
   clock.follow(store.state);
+  known.state = store.state;
+  watchTrust(store.state, mesh);
   const follower = await Follower.start(self, FIXED_VIEW, {
     store,
     partition,
@@ -145,6 +168,7 @@ async function run(channel: Channel): Promise<void> {
     domains,
     attestorKeys: new IssuerMetadata(),
     instance: self,
+    attested: attestor,
     now: () => clock.now(),
     get clockOffset() {
       return clock.offset;
@@ -180,6 +204,7 @@ async function run(channel: Channel): Promise<void> {
       openAudit(start, hsm, replication)
         .then((opened) => {
           audit = opened;
+          refusals.record((refusal) => opened.event('InstanceRefused', refusal));
           return openService(start, hsm, opened, channel);
         })
         .then(async (opened) => {
@@ -195,6 +220,7 @@ async function run(channel: Channel): Promise<void> {
     role: self === FIXED_VIEW.primary ? 'primary' : 'backup',
     inSync: replication.inSync,
     epoch: FIXED_VIEW.epoch,
+    port: 0,
     committed: store.applied,
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
@@ -226,6 +252,49 @@ async function run(channel: Channel): Promise<void> {
     }
     throw new Error('not a question that this build answers');
   }, standing);
+}
+
+/** The measurement, and its parts in the log: for who looks for what differs. */
+function measureThis(module: string): string {
+  const { digest, components } = measure({ module });
+  const own = components.filter(({ name }) => !name.startsWith('package/'));
+  logger.debug({ components: own }, 'measured');
+  return digest;
+}
+
+/** Ends the links of who is not trusted any more: at once where that was not known before, else within a second. */
+function watchTrust(state: State, mesh: Mesh): void {
+  let known: object | undefined;
+  const look = (): void => {
+    const trust = state.get('pool', POOL)?.trust;
+    if (trust === known) return;
+    known = trust;
+    mesh.recheck();
+  };
+  look();
+  setInterval(look, TRUST_MS).unref();
+}
+
+interface NotLetIn {
+  readonly instance: number;
+  readonly reason: string;
+}
+
+/** Instances that were not let in; those before the audit log is open are recorded then. */
+class Refusals {
+  readonly #kept: NotLetIn[] = [];
+  #record: ((refusal: NotLetIn & Record<string, unknown>) => void) | undefined;
+
+  take(refusal: NotLetIn): void {
+    logger.error({ ...refusal }, 'an instance is not let in');
+    if (this.#record) this.#record({ ...refusal });
+    else this.#kept.push(refusal);
+  }
+
+  record(how: (refusal: NotLetIn & Record<string, unknown>) => void): void {
+    this.#record = how;
+    for (const refusal of this.#kept.splice(0)) how({ ...refusal });
+  }
 }
 
 interface Serving {

@@ -173,7 +173,11 @@ export class Pool extends EventEmitter<PoolEvents> {
       this.#instances.map(async (child) => ({ instance: child.instance, ...(await child.introduced) })),
     );
     for (const child of this.#instances) {
-      child.tell({ kind: 'peers', peers: peers.filter((peer) => peer.instance !== child.instance), donor: 0 });
+      child.tell({
+        kind: 'peers',
+        peers: peers.filter((peer) => peer.instance !== child.instance),
+        donor: 0,
+      });
     }
     const reports = await Promise.all(this.#instances.map((child) => child.served));
     const roots = new Set(reports.map((report) => report.rootCertificate));

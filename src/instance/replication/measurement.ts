@@ -57,7 +57,11 @@ const BLOCK_BYTES = 256 * 1024;
  * loads later is found in advance. Takes some hundred milliseconds of this thread.
  * @throws when a part cannot be read.
  */
-export function measure({ module, root = join(__dirname, '..', '..', '..'), program }: Measured): Measurement {
+export function measure({
+  module,
+  root = join(__dirname, '..', '..', '..'),
+  program,
+}: Measured): Measurement {
   const reader = new Reader();
   const dist = program ?? join(root, 'dist');
   const packages = closureOf(root);
@@ -67,10 +71,7 @@ export function measure({ module, root = join(__dirname, '..', '..', '..'), prog
     { name: 'addon', sha256: reader.file(join(root, ADDON)) },
     { name: 'module', sha256: reader.file(module) },
     ...libraries(reader, module, [join(root, ADDON), module, ...packages.map(({ directory }) => directory)]),
-    component(
-      'other-code',
-      otherCode(reader, [dist, ...packages.map(({ directory }) => directory)]),
-    ),
+    component('other-code', otherCode(reader, [dist, ...packages.map(({ directory }) => directory)])),
     // Not by its path: that may be another file by now.
     { name: 'node', sha256: reader.file(existsSync('/proc/self/exe') ? '/proc/self/exe' : process.execPath) },
     component('options', [
