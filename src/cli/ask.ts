@@ -92,7 +92,7 @@ function poolText(pool: PoolStatus): string {
   return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...owner, ...lines].join('\n');
 }
 
-type Method = 'GET' | 'POST' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 /** Gives what is answered; a refusal is thrown as a {@link CommandError}. */
 type Call = (method: Method, path: string, body?: unknown) => Promise<unknown>;
 /** Gives refusals too. */

@@ -8,6 +8,7 @@ import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
@@ -140,6 +141,7 @@ function program(): Command {
     });
   addAudit(trivet);
   addKey(trivet);
+  addPoolTrust(trivet);
   addSecurityDomain(trivet);
   return trivet;
 }

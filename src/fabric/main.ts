@@ -324,8 +324,7 @@ async function openLogin(places: Places): Promise<Keys> {
   const file = places.own('login-key.pem');
   const pem = readIfThere(file) ?? (await newLoginKey());
   writeOnce(file, pem);
-  const hostKey = readIfThere(hostKeyFile(places)) ?? newHostKey();
-  writeOnce(hostKeyFile(places), hostKey);
+  const hostKey = hostKeyOf(places);
   const principals = new Principals(places.own('principals.json'));
   if (principals.empty) {
     // The secret is written down before its hash: killed in between, the next start registers the same admin.
@@ -335,6 +334,22 @@ async function openLogin(places: Places): Promise<Keys> {
   }
   await finishReset(places, principals);
   return { host: enrolledHost(hostKey), login: loginKeyOf(pem), principals };
+}
+
+/** Made before the first pool, which enrols it. Under another key its instances would not let each other in. */
+function hostKeyOf(places: Places): string {
+  const file = hostKeyFile(places);
+  const present = readIfThere(file);
+  if (present !== undefined) return present;
+  const [pool] = listPools(places.pools);
+  if (pool !== undefined) {
+    throw new EstateError(
+      `${file} is missing, and the instances of pool ${pool} are known by it; restore it from a backup of ${places.root}`,
+    );
+  }
+  const made = newHostKey();
+  writeOnce(file, made);
+  return made;
 }
 
 /** The key that vouches for what the instances on this host run. */

@@ -16,7 +16,7 @@ import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
 import { IssuerMetadata } from './hsm/issuer-metadata.js';
 import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
-import { allowedInstances } from './hsm/trust.js';
+import { allowedInstances, refusedHere } from './hsm/trust.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
 import { tableNames, type State, type Tables } from './model/state.js';
@@ -127,9 +127,12 @@ async function run(channel: Channel): Promise<void> {
   const mesh = await Mesh.listen(identity, attestor);
   const refusals = new Refusals();
   mesh.on('refused', (instance, reason) => refusals.take({ instance, reason }));
-  mesh.on('rejected', (instance, reason) =>
-    logger.error({ instance, reason }, 'another instance does not let this one in'),
-  );
+  mesh.on('rejected', (instance, reason) => {
+    const problem = `instance ${instance} does not let this one in: ${reason}`;
+    // One that takes part already may be right; one that has nothing yet gets nothing, and says why.
+    if (known.state) logger.error(problem);
+    else void fail(new Error(problem));
+  });
   const replication = new Replication(mesh);
   await tell({ kind: 'introduced', certificate: identity.certificate, port: mesh.port });
   logger.info({ measurement: attestor.measurement }, 'what runs here is measured');
@@ -153,6 +156,8 @@ async function run(channel: Channel): Promise<void> {
     tableNames,
   );
   clock.follow(store.state);
+  const shut = refusedHere(store.state, attestor);
+  if (shut !== undefined) throw new Error(shut);
   known.state = store.state;
   watchTrust(store.state, mesh);
   const follower = await Follower.start(self, FIXED_VIEW, {

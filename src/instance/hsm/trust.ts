@@ -51,6 +51,23 @@ export function allowedInstances(
   return { hosts: founding.trust?.hosts ?? [], measurements: found ? [own] : 'any' };
 }
 
+/**
+ * Why this very instance would not be let in by others whose state is this one, in words for the owner; undefined when
+ * it would, or there is no pool yet.
+ */
+export function refusedHere(state: State, { measurement, host }: Hsm['attested']): string | undefined {
+  const trust = state.get('pool', POOL)?.trust;
+  if (!trust) return undefined;
+  if (!trust.hosts.includes(host)) {
+    return "the pool has not enrolled this host's key: restore the one it was made with, or enrol this one first";
+  }
+  if (trust.measurements.includes(measurement)) return undefined;
+  return (
+    `the pool does not allow what runs here, measurement ${measurement}: run what ran before, and allow this one with ` +
+    '`trivet pool trust allow-measurement` before it is started'
+  );
+}
+
 /** Name of an enrolled host: SHA-256 of its public key (DER), lower-case hex. */
 export function hostId(publicKey: string): string {
   return createHash('sha256').update(Buffer.from(publicKey, 'base64url')).digest('hex');
