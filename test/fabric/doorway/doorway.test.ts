@@ -32,7 +32,7 @@ async function startPool(name: string, wish: Wish = {}): Promise<{ pool: Pool; r
   const pool = new Pool(
     directory,
     name,
-    { module, domain: DOMAIN, dataPort: 1, authority: '', clockOffset: 0 },
+    { module, domain: DOMAIN, dataPort: 1, authority: '', clockOffset: 0, hostKeyFile: '', found: true },
     program,
   );
   pools.push(pool);

@@ -34,6 +34,8 @@ async function start(wish: Wish = {}, existing?: string): Promise<Pool> {
       dataPort: 9443,
       authority: 'https://localhost:8443/a-tenant',
       clockOffset: 0,
+      hostKeyFile: '',
+      found: true,
     },
     program,
   );
