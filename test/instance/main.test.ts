@@ -1,10 +1,14 @@
 // The instance's program itself, before it is introduced to anybody.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findModule } from '../../src/cli/home.js';
+import { newHostKey } from '../../src/fabric/pools/host-key.js';
 import { InstanceProcess } from '../../src/fabric/pools/instance-process.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'trivet-instance-'));
+const hostKeyFile = join(directory, 'host-key.pem');
+writeFileSync(hostKeyFile, newHostKey());
 const instances: InstanceProcess[] = [];
 
 afterAll(async () => {
@@ -23,7 +27,7 @@ function started(clockOffset: number): InstanceProcess {
     pool: 'dev',
     instance: 0,
     directory,
-    module: '/none: not loaded before the members know each other',
+    module: findModule(undefined),
     domain: 'managedhsm.localhost',
     dataPort: 1,
     authority: '',
@@ -37,6 +41,8 @@ function started(clockOffset: number): InstanceProcess {
       movableClock: true,
     },
     clockOffset,
+    hostKeyFile,
+    found: true,
   });
   return instance;
 }

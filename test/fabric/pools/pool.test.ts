@@ -50,6 +50,8 @@ async function start(
       dataPort: 9443,
       authority: 'https://localhost:8443/a-tenant',
       clockOffset: 0,
+      hostKeyFile: '',
+      found: true,
     },
     program,
     patience,
