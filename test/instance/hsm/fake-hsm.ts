@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import type { Committed, Hsm } from '../../../src/instance/hsm/hsm.js';
 import { IssuerMetadata } from '../../../src/instance/hsm/issuer-metadata.js';
+import { Outage } from '../../../src/instance/hsm/outage.js';
 import { judge, type Tag } from '../../../src/instance/model/judge.js';
 import type { Mutation } from '../../../src/instance/model/mutation.js';
 import { assign } from '../../../src/instance/model/rbac/assign.js';
@@ -93,12 +94,18 @@ export class FakeHsm implements Hsm {
   readonly submitted: Mutation[] = [];
   clock = 1_800_000_000;
   clockOffset = 0;
+  /** Whether it may serve. */
+  leased = true;
   #index = 0;
 
   constructor(issuers: readonly TrustedIssuer[] = [], founded = true) {
     if (!founded) return;
     this.found({ issuers });
     this.activate();
+  }
+
+  requireLease(): void {
+    if (!this.leased) throw new Outage('NotServing', 'without a lease');
   }
 
   /** As if the security domain had been downloaded. */
