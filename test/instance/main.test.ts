@@ -18,9 +18,8 @@ afterAll(async () => {
 });
 
 function started(clockOffset: number): InstanceProcess {
-  const instance = new InstanceProcess(0, directory, {
-    script: join(__dirname, '../../dist/instance/main.js'),
-  });
+  const script = join(__dirname, '../../dist/instance/main.js');
+  const instance = new InstanceProcess(0, directory, { script }, () => undefined);
   instances.push(instance);
   instance.tell({
     kind: 'start',

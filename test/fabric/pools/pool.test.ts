@@ -51,7 +51,6 @@ async function start(
       authority: 'https://localhost:8443/a-tenant',
       clockOffset: 0,
       hostKeyFile: '',
-      found: true,
     },
     program,
     patience,
