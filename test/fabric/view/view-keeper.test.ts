@@ -510,11 +510,23 @@ describe('joining', () => {
   test('a proposal of one that is gone, or about to go, is declined', () => {
     const world = without2();
     world.hung.add(2);
-    world.pass(LEASE_MS + TICK_MS);
+    world.pass(10_000);
+    expect(world.killed).toEqual([]); // nobody waits for it
+    world.pass(TICK_MS);
     expect(world.killed).toEqual([2]);
     expect(world.propose(0, member(2, 1))).toMatchObject([{ kind: 'decline' }]);
     world.end(2);
     expect(world.propose(0, member(2, 1))).toMatchObject([{ kind: 'decline' }]);
+  });
+
+  test('a joiner that never opens its store is started anew', () => {
+    const world = running();
+    world.end(2);
+    world.start(2);
+    world.pass(120_000);
+    expect(world.killed).toEqual([]);
+    world.pass(TICK_MS);
+    expect(world.killed).toEqual([2]);
   });
 
   test('a member that is proposed once more is no news', () => {
