@@ -65,7 +65,7 @@ export interface PoolPatience {
   readonly startMs: number;
   /** After that, for those that have still to join. */
   readonly joinMs: number;
-  /** For an instance that is to hand over, or to finish its requests; then it is killed. */
+  /** For an instance that is to hand over, or to finish its requests, which it does within 15 s; then it is killed. */
   readonly leaveMs: number;
   /** For an instance that is started again to be in sync. */
   readonly returnMs: number;
@@ -76,7 +76,7 @@ export interface PoolPatience {
 const PATIENCE: PoolPatience = {
   startMs: 60_000,
   joinMs: 10_000,
-  leaveMs: 10_000,
+  leaveMs: 20_000,
   returnMs: 120_000,
   digestMs: 20_000,
 };
