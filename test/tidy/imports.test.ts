@@ -15,6 +15,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/doorway', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/pools', []],
   ['instance/main.ts', ['instance']],
+  // Loads what an instance does, and measures it.
+  ['instance/measure.ts', ['instance']],
   ['instance/api', ['instance/hsm']],
   [
     'instance/hsm',
