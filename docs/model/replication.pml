@@ -85,6 +85,18 @@ byte awaited, awaitedEntry, floor;
 byte shown = 0;          /* the log as far as anybody was shown it, by an acknowledgement or by a read */
 byte denied = 0;         /* bit k: mutation k was said to certainly not have happened */
 
+
+/* The properties. Each bit says that one does not hold; the name is what `spin` prints. */
+bit acknowledged_lost;   /* what was acknowledged or shown is not on the disk of a member of the present view */
+bit stale_read;          /* a read does not show what was acknowledged or shown before it began */
+bit order_changed;       /* an index that was acknowledged or shown is committed with something else */
+bit two_commit;          /* one epoch has two primaries that commit */
+bit denied_stands;       /* what was said to certainly not have happened is committed */
+bit committed_twice;     /* one submission is committed at two places */
+bit on_one_disk;         /* what is answered is on one disk only */
+bit committed_cut;       /* a member is told to cut what it knows to be committed */
+#define HOLDS_ALWAYS(broken, holds) broken = !(holds); assert(!broken)
+
 #define LIVES(m) (epoch[m] != 0)
 #define LEADS(m) (LIVES(m) && PRIMARY(own[m]) == m && IS_MEMBER(own[m], m))
 /* m and the primary of its view, whom it hears, go by the same epoch. */
@@ -94,7 +106,7 @@ byte denied = 0;         /* bit k: mutation k was said to certainly not have hap
 
 /* An acknowledged or shown mutation is in the log, on the disk, of every member of the present view. */
 #define HOLDS(m) (!(LISTS(view[now], m) && STORE(view[now], m) == store[m]) || BEGINS(disk[m], shown))
-inline check() { assert(HOLDS(0) && HOLDS(1) && HOLDS(2)) }
+inline check() { HOLDS_ALWAYS(acknowledged_lost, HOLDS(0) && HOLDS(1) && HOLDS(2)) }
 
 /* Forgets what nobody can read any more: messages to a primary that is dead or has gone on, and views of epochs that no
  * living member goes by. */
@@ -102,7 +114,9 @@ inline check() { assert(HOLDS(0) && HOLDS(1) && HOLDS(2)) }
 #define GOES_BY(m, e) (LIVES(m) && epoch[m] <= e)
 byte e;
 inline forget() {
-#ifndef ANNOUNCED_FIRST
+#ifdef ANNOUNCED_FIRST
+  skip
+#else
   for (e : 1 .. now) {
     if
     :: view[e] != 0 && !MAY_LEAD(e) ->
@@ -307,7 +321,7 @@ inline cut(m) {
     log[m] = PREFIX(log[m],
       (AT(log[m], 1) == AT(log[LEADER(m)], 1)) * (1 + (AT(log[m], 2) == AT(log[LEADER(m)], 2))));
     /* Damage, which no sequence of crashes and wipes may bring about. */
-    assert(LENGTH(log[m]) >= committed[m]);
+    HOLDS_ALWAYS(committed_cut, LENGTH(log[m]) >= committed[m]);
     say_prepared(m)
   }
 }
@@ -350,21 +364,18 @@ inline commit(m) {
       ALL_HAVE_SAID(m) ->
     committed[m]++;
     /* One view an epoch, and so one primary that commits in it. */
-    assert(view[epoch[m]] == own[m]);
-    assert(!(denied & (1 << AT(log[m], committed[m]))));
-    /* Once only. */
-    assert(committed[m] < 2 || AT(log[m], committed[m]) != AT(log[m], 1));
-    assert(committed[m] < 3 || AT(log[m], 3) != AT(log[m], 2));
+    HOLDS_ALWAYS(two_commit, view[epoch[m]] == own[m]);
+    HOLDS_ALWAYS(denied_stands, !(denied & (1 << AT(log[m], committed[m]))));
+    HOLDS_ALWAYS(committed_twice, (committed[m] < 2 || AT(log[m], committed[m]) != AT(log[m], 1)) &&
+      (committed[m] < 3 || AT(log[m], 3) != AT(log[m], 2)));
+    HOLDS_ALWAYS(order_changed, BEGINS(log[m], PREFIX(shown, committed[m])));
     if
-    :: LENGTH(shown) >= committed[m] -> assert(PREFIX(log[m], committed[m]) == PREFIX(shown, committed[m]))
-    :: else ->
-      assert(BEGINS(log[m], shown));
-      if
-      :: ANSWERS(m) -> shown = PREFIX(log[m], committed[m]); assert(wipes > 0 || ON_DISKS(committed[m], m) >= 2)
-      :: else -> skip
-      fi
-    fi;
-    check()
+    :: LENGTH(shown) < committed[m] && ANSWERS(m) ->
+      shown = PREFIX(log[m], committed[m]);
+      check();
+      HOLDS_ALWAYS(on_one_disk, wipes > 0 || ON_DISKS(committed[m], m) >= 2)
+    :: else -> skip
+    fi
   }
 }
 inline hear_commit(m) {
@@ -424,7 +435,7 @@ inline resubmit(m) {
 inline read(m) {
   d_step {
     SERVES(m) && DECIDED(m) && (LENGTH(shown) != committed[m] || PREFIX(log[m], committed[m]) != shown) ->
-    assert(BEGINS(PREFIX(log[m], committed[m]), shown));
+    HOLDS_ALWAYS(stale_read, BEGINS(PREFIX(log[m], committed[m]), shown));
     shown = PREFIX(log[m], committed[m]);
     check()
   }
@@ -440,10 +451,11 @@ inline begin_read(m) {
 inline end_read(m) {
   d_step {
     reader == m + 1 && SERVES(m) && (committed[m] >= awaited || AT(log[m], awaited) != awaitedEntry) ->
-    assert(BEGINS(PREFIX(log[m], committed[m]), floor));
+    HOLDS_ALWAYS(stale_read, BEGINS(PREFIX(log[m], committed[m]), floor));
+    HOLDS_ALWAYS(order_changed, BEGINS(log[m], PREFIX(shown, committed[m])));
     if
-    :: committed[m] > LENGTH(shown) -> assert(BEGINS(log[m], shown)); shown = PREFIX(log[m], committed[m])
-    :: else -> assert(BEGINS(shown, PREFIX(log[m], committed[m])))
+    :: committed[m] > LENGTH(shown) -> shown = PREFIX(log[m], committed[m])
+    :: else -> skip
     fi;
     reader = 0; awaited = 0; awaitedEntry = 0; floor = 0;
     check()
