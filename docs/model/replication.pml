@@ -78,7 +78,7 @@ byte said[(EPOCHS + 1) * 6];
 byte submitted = 0;      /* mutations submitted so far */
 #ifdef PENDING_READ
 byte reader = 0;         /* member + 1 of a read that waits; 0: none */
-byte awaited, awaitedEntry, floor;
+byte awaited, floor;     /* the index that it waits for; what was shown before it began */
 #endif
 
 /* Ghosts: seen by the properties alone. */
@@ -264,7 +264,7 @@ inline die(m) {
   log[m] = disk[m];
   if :: committed[m] > LENGTH(log[m]) -> committed[m] = LENGTH(log[m]) :: else -> skip fi;
 #ifdef PENDING_READ
-  if :: reader == m + 1 -> reader = 0; awaited = 0; awaitedEntry = 0; floor = 0 :: else -> skip fi;
+  if :: reader == m + 1 -> reader = 0; awaited = 0; floor = 0 :: else -> skip fi;
 #endif
   forget();
   check()
@@ -311,6 +311,11 @@ inline refuse_submission(m) {
   }
 }
 
+#ifdef CUT_ENDS_READ /* rule out: a read whose entry is cut waits for what is left below it */
+#define AWAITED_AFTER_CUT(m) 0
+#else
+#define AWAITED_AFTER_CUT(m) LENGTH(log[m])
+#endif
 /* A follower's undecided tail gives way to the primary's. */
 inline cut(m) {
   d_step {
@@ -321,6 +326,9 @@ inline cut(m) {
     log[m] = PREFIX(log[m],
       (AT(log[m], 1) == AT(log[LEADER(m)], 1)) * (1 + (AT(log[m], 2) == AT(log[LEADER(m)], 2))));
     /* Damage, which no sequence of crashes and wipes may bring about. */
+#ifdef PENDING_READ
+    if :: reader == m + 1 && awaited > LENGTH(log[m]) -> awaited = AWAITED_AFTER_CUT(m) :: else -> skip fi;
+#endif
     HOLDS_ALWAYS(committed_cut, LENGTH(log[m]) >= committed[m]);
     say_prepared(m)
   }
@@ -444,20 +452,20 @@ inline read(m) {
 inline begin_read(m) {
   d_step {
     reader == 0 && SERVES(m) && !DECIDED(m) ->
-    reader = m + 1; awaited = LENGTH(log[m]); awaitedEntry = AT(log[m], awaited); floor = shown
+    reader = m + 1; awaited = LENGTH(log[m]); floor = shown
   }
 }
-/* Committed or cut: then the read is answered in one turn on what is committed, whatever is undecided by then. */
+/* All that it waits for is committed or cut: then the read is answered in one turn on what is committed, whatever is undecided by then. */
 inline end_read(m) {
   d_step {
-    reader == m + 1 && SERVES(m) && (committed[m] >= awaited || AT(log[m], awaited) != awaitedEntry) ->
+    reader == m + 1 && SERVES(m) && committed[m] >= awaited ->
     HOLDS_ALWAYS(stale_read, BEGINS(PREFIX(log[m], committed[m]), floor));
     HOLDS_ALWAYS(order_changed, BEGINS(log[m], PREFIX(shown, committed[m])));
     if
     :: committed[m] > LENGTH(shown) -> shown = PREFIX(log[m], committed[m])
     :: else -> skip
     fi;
-    reader = 0; awaited = 0; awaitedEntry = 0; floor = 0;
+    reader = 0; awaited = 0; floor = 0;
     check()
   }
 }
