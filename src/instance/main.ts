@@ -209,7 +209,6 @@ async function run(channel: Channel): Promise<void> {
   await opened();
 
   const lease = new Lease();
-  channel.each('lease', ({ asked, epoch }) => lease.granted(asked, epoch));
   let accused = 0;
   const askForLease = () => {
     const now = bootTime();
@@ -266,7 +265,7 @@ async function run(channel: Channel): Promise<void> {
       return clock.offset;
     },
     requireLease() {
-      if (lease.holds(bootTime(), replication.epoch)) return;
+      if (replication.isMember && lease.holds(bootTime())) return;
       throw new Outage('NotServing', 'this instance does not know whether the pool still counts on it');
     },
     settled: (tags) => follower.settled(tags),
@@ -298,7 +297,13 @@ async function run(channel: Channel): Promise<void> {
   schedule.start();
   clock.onMoved = () => void schedule.look();
   let opening = false;
+  let epoch = 0;
   const standing = () => {
+    if (replication.epoch !== epoch) {
+      epoch = replication.epoch;
+      // The next one is for this view: whoever is new in it waits for nothing else.
+      askForLease();
+    }
     const ready = replication.inSync && replication.decided;
     if (replication.isPrimary && ready && !founded() && !founding) {
       founding = true;
@@ -308,7 +313,7 @@ async function run(channel: Channel): Promise<void> {
     }
     // Served is only what is decided, and from the start in sync: an instance that starts learns what became of its
     // tail, and the first write finds every member.
-    if (!opening && founded() && ready) {
+    if (!opening && founded() && ready && lease.holds(bootTime())) {
       opening = true;
       openAudit(start, hsm, replication)
         .then(async (trail) => {
@@ -358,6 +363,11 @@ async function run(channel: Channel): Promise<void> {
       (digest) => tell({ kind: 'digest', id, ...digest }),
       (error: unknown) => fail(error),
     );
+  });
+
+  channel.each('lease', ({ asked }) => {
+    lease.granted(asked);
+    if (!opening) standing();
   });
 
   let counted = false;
