@@ -16,10 +16,10 @@ const SEED = seedOf('TRIVET_SEED');
 
 type KeyOperation = Operation<KeyCall, KeyResult>;
 
-/** A history as text would have it: what, from, to, answer. Without an answer nobody knows what became of it. */
-function history<Call, Result>(
-  ...rows: readonly (readonly [call: Call, invoked: number, returned?: number, result?: Result])[]
-): Operation<Call, Result>[] {
+/** What, from, to, answer. Without an answer nobody knows what became of it. */
+type Row<Call, Result> = readonly [call: Call, invoked: number, returned?: number, result?: Result];
+
+function history<Call, Result>(rows: readonly Row<Call, Result>[]): Operation<Call, Result>[] {
   return rows.map(([call, invoked, returned, result], id) => ({
     id,
     call,
@@ -28,8 +28,8 @@ function history<Call, Result>(
   }));
 }
 
-const keys = (...rows: Parameters<typeof history<KeyCall, KeyResult>>): KeyOperation[] => history(...rows);
-const roles = (...rows: Parameters<typeof history<RoleCall, RoleResult>>) => history(...rows);
+const keys = (...rows: readonly Row<KeyCall, KeyResult>[]): KeyOperation[] => history(rows);
+const roles = (...rows: readonly Row<RoleCall, RoleResult>[]) => history(rows);
 const judgeKey = (operations: readonly KeyOperation[]) => judge(keyModelFor(operations), operations);
 
 const create = (mark: string): KeyCall => ({ do: 'create', mark });
@@ -384,8 +384,10 @@ function randomHistory(dice: Dice): KeyOperation[] {
         return newest.enabled ? signed(newest.version) : { is: 'disabled' };
       case 'versions':
         return { is: 'versions', all: live === 'live' ? all : [] };
-      default:
+      case 'isListed':
         return listed(live === 'live');
+      default:
+        throw new Error(`${call.do} is not among the calls`);
     }
   };
   const operations = Array.from({ length: 3 + dice.below(5) }, (_, id): KeyOperation => {
