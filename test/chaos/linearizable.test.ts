@@ -386,7 +386,9 @@ function randomHistory(dice: Dice): KeyOperation[] {
         return { is: 'versions', all: live === 'live' ? all : [] };
       case 'isListed':
         return listed(live === 'live');
-      default:
+      case 'isListedDeleted':
+      case 'rotate':
+      case 'setPolicy':
         throw new Error(`${call.do} is not among the calls`);
     }
   };
