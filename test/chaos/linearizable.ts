@@ -41,6 +41,8 @@ export type Judgement<Call, Result> =
 /** One way to explain what was answered so far. */
 interface Explanation<State> {
   readonly state: State;
+  /** Of the state. */
+  readonly name: string;
   /** Ids of operations that were done already, and whose answer has not come; sorted. */
   readonly done: readonly number[];
 }
@@ -57,7 +59,9 @@ export function judge<State, Call, Result>(
   operations: readonly Operation<Call, Result>[],
   limit = LIMIT,
 ): Judgement<Call, Result> {
-  let explanations: Explanation<State>[] = [{ state: model.initial, done: [] }];
+  let explanations: Explanation<State>[] = [
+    { state: model.initial, name: model.nameOf(model.initial), done: [] },
+  ];
   // Sent, and not explained in all explanations; those without an answer stay for ever.
   const open = new Map<number, Operation<Call, Result>>();
   for (const { operation, answered } of eventsOf(operations)) {
@@ -108,27 +112,49 @@ function after<State, Call, Result>(
     const name = model.nameOf(state);
     if (done.includes(answered.id)) {
       const left = done.filter((id) => id !== answered.id);
-      found.set(`${left.join()} ${name}`, { state, done: left });
+      found.set(`${left.join()} ${name}`, { state, name, done: left });
       return;
     }
     const whole = `${done.join()} ${name}`;
     if (seen.has(whole)) return;
     seen.add(whole);
-    rest.push({ state, done });
+    rest.push({ state, name, done });
   };
   for (const { state, done } of explanations) meet(state, done);
   for (let here = rest.pop(); here; here = rest.pop()) {
     if (seen.size + found.size > limit) return undefined;
-    const name = model.nameOf(here.state);
     for (const [id, { call, answer }] of open) {
       if (here.done.includes(id)) continue;
       for (const state of model.step(here.state, call, answer?.result)) {
         // Without an answer, done without a trace is as good as not done.
-        if (answer || model.nameOf(state) !== name) meet(state, sorted([...here.done, id]));
+        if (answer || model.nameOf(state) !== here.name) meet(state, sorted([...here.done, id]));
       }
     }
   }
-  return [...found.values()];
+  return simplest([...found.values()], open);
+}
+
+/**
+ * Without those that have used up more for the same: of two explanations with the same state, the one in which fewer
+ * operations without an answer have happened leads wherever the other does.
+ */
+function simplest<State, Call, Result>(
+  explanations: readonly Explanation<State>[],
+  open: ReadonlyMap<number, Operation<Call, Result>>,
+): Explanation<State>[] {
+  const byState = new Map<string, Explanation<State>[]>();
+  const isFree = (id: number): boolean => open.get(id)?.answer === undefined;
+  const isWithin = (few: readonly number[], many: readonly number[]): boolean =>
+    many.length >= few.length && few.every((id) => many.includes(id));
+  const kept: Explanation<State>[] = [];
+  for (const each of [...explanations].sort((a, b) => a.done.length - b.done.length)) {
+    const owed = each.done.filter((id) => !isFree(id)).join();
+    const group = byState.get(`${owed} ${each.name}`) ?? [];
+    if (group.some(({ done }) => isWithin(done, each.done))) continue;
+    byState.set(`${owed} ${each.name}`, [...group, each]);
+    kept.push(each);
+  }
+  return kept;
 }
 
 /** With every operation whose answer is right in this state and changes nothing: there is no better moment for it. */
