@@ -129,7 +129,9 @@ export class Load {
       () => undefined,
       (error: unknown) => {
         this.#over = true;
-        this.problems.push(`a client broke down: ${error instanceof Error ? (error.stack ?? '') : String(error)}`);
+        this.problems.push(
+          `a client broke down: ${error instanceof Error ? (error.stack ?? '') : String(error)}`,
+        );
       },
     );
   }
