@@ -6,13 +6,15 @@ import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
 import type { Running } from '../fabric/pools/estate.js';
-import type { PoolStatus } from '../fabric/pools/pool.js';
+import type { InstanceStatus, PoolDigest, PoolStatus } from '../fabric/pools/pool.js';
 import { readyDocument } from './document.js';
 import { CommandError } from './failure.js';
 
 const PATIENCE_MS = 30_000;
 /** Holds an access token of another issuer, for commands to pools; a pool need not believe the local login. */
 export const TOKEN = 'TRIVET_ACCESS_TOKEN';
+/** Three partitions leave, start and join, one after the other. */
+const RESTART_PATIENCE_MS = 600_000;
 /** A partition may have to make keys and tokens. */
 const DATA_PATIENCE_MS = 90_000;
 
@@ -31,7 +33,7 @@ export async function status(dataDirectory: string, json: boolean): Promise<void
 
 export async function inflict(
   dataDirectory: string,
-  fault: 'kill' | 'pause' | 'resume',
+  fault: 'kill' | 'pause' | 'resume' | 'wipe',
   id: string,
   pool: string | undefined,
   json: boolean,
@@ -39,9 +41,42 @@ export async function inflict(
   const fabric = await connect(dataDirectory);
   const name = pool ?? onlyPool((await fabric.status()).pools);
   const path = `/trivet/pools/${encodeURIComponent(name)}/partitions/${encodeURIComponent(id)}/${fault}`;
-  const done = (await fabric.call('POST', path)) as { id: number; pid: number };
-  const past = { kill: 'killed', pause: 'paused', resume: 'resumed' }[fault];
-  print(json ? JSON.stringify(done) : `partition ${done.id} of ${name} ${past} (process ${done.pid})`);
+  const done = (await fabric.call('POST', path)) as { id: number; pid: number | null };
+  const past = { kill: 'killed', pause: 'paused', resume: 'resumed', wipe: 'wiped' }[fault];
+  const process = done.pid === null ? '' : ` (process ${done.pid})`;
+  print(json ? JSON.stringify(done) : `partition ${done.id} of ${name} ${past}${process}`);
+}
+
+/** Starts a pool's partitions again, one after the other; returns when all three are in sync again. */
+export async function restartPool(
+  dataDirectory: string,
+  pool: string | undefined,
+  json: boolean,
+): Promise<void> {
+  const fabric = await connect(dataDirectory, RESTART_PATIENCE_MS);
+  const name = pool ?? onlyPool((await fabric.status()).pools);
+  const path = `/trivet/pools/${encodeURIComponent(name)}/restart`;
+  const done = (await fabric.call('POST', path)) as PoolStatus;
+  print(json ? JSON.stringify(done) : `all partitions were started again\n${poolText(done)}`);
+}
+
+/** Compares what a pool's partitions hold; fails when they differ. */
+export async function showDigest(
+  dataDirectory: string,
+  pool: string | undefined,
+  json: boolean,
+): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const name = pool ?? onlyPool((await fabric.status()).pools);
+  const path = `/trivet/pools/${encodeURIComponent(name)}/digest`;
+  const found = (await fabric.call('POST', path)) as PoolDigest;
+  print(json ? JSON.stringify(found) : digestText(found));
+  if (!found.equal) throw new CommandError(`the partitions of ${name} differ at index ${found.index}`);
+}
+
+function digestText({ index, digests }: PoolDigest): string {
+  const lines = digests.map(({ id, digest }) => `  partition ${id}  ${digest}`);
+  return [`index ${index}`, ...lines].join('\n');
 }
 
 export async function advanceClock(dataDirectory: string, duration: string, json: boolean): Promise<void> {
@@ -78,18 +113,24 @@ function onlyPool(pools: FabricStatus['pools']): string {
 }
 
 function poolText(pool: PoolStatus): string {
-  const lines = pool.instances.map((instance) => {
-    if (instance.role === 'down') return `  partition ${instance.id}  down: ${instance.reason}`;
-    const state = [
-      instance.role,
-      instance.inSync ? 'in sync' : 'not in sync',
-      ...(instance.paused ? ['paused'] : []),
-    ];
-    return `  partition ${instance.id}  ${state.join(', ')} (process ${String(instance.pid)})`;
-  });
+  const lines = pool.instances.map((instance) => `  partition ${instance.id}  ${instanceText(instance)}`);
   const owner =
     pool.ownerFingerprint === null ? [] : [`  owner certificate  SHA-256 ${pool.ownerFingerprint}`];
   return [`pool ${pool.name}  ${pool.uri}  ${pool.activation}`, ...owner, ...lines].join('\n');
+}
+
+function instanceText(instance: InstanceStatus): string {
+  const { role, inSync, pid, paused, joining, reason } = instance;
+  if (role === 'down') return `down: ${String(reason)}`;
+  const total = joining && joining.total > 0 ? ` of ${joining.total}` : '';
+  const state = [
+    role,
+    inSync ? 'in sync' : 'not in sync',
+    ...(joining ? [`${joining.phase} ${joining.done}${total}`] : []),
+    ...(paused ? ['paused'] : []),
+  ];
+  const before = reason === undefined ? '' : `; before that: ${reason}`;
+  return `${state.join(', ')} (process ${String(pid)})${before}`;
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
@@ -115,8 +156,9 @@ export interface Answer {
   readonly body: unknown;
 }
 
-export async function connect(dataDirectory: string): Promise<FabricClient> {
-  const { running, send, login } = entrance(dataDirectory);
+/** `patienceMs`: how long an answer may take. */
+export async function connect(dataDirectory: string, patienceMs = PATIENCE_MS): Promise<FabricClient> {
+  const { running, send, login } = entrance(dataDirectory, patienceMs);
   const ask = asker(send, await login(`https://localhost:${running.controlPort}/.default`));
   const call = caller(ask, 'the fabric');
   return { call, status: async () => (await call('GET', '/trivet/status')) as FabricStatus };
@@ -158,7 +200,7 @@ interface Entrance {
   readonly login: (scope: string) => Promise<string>;
 }
 
-function entrance(dataDirectory: string): Entrance {
+function entrance(dataDirectory: string, patienceMs = PATIENCE_MS): Entrance {
   const places = new Places(dataDirectory);
   const running = readRunning(places);
   if (!running) {
@@ -168,7 +210,8 @@ function entrance(dataDirectory: string): Entrance {
   }
   const admin = readAdmin(places);
   if (!admin) throw new CommandError(`${places.admin} is missing; it holds the administrator's credentials`);
-  const send = sender(running.controlPort, readFileSync(places.caFile, 'utf8'), places.root);
+  const ca = readFileSync(places.caFile, 'utf8');
+  const send = sender(running.controlPort, ca, places.root, 'localhost', patienceMs);
 
   const login: Entrance['login'] = async (scope) => {
     const answer = await send(
@@ -226,7 +269,7 @@ type Send = (
   body?: string,
 ) => Promise<Answer>;
 
-function sender(port: number, ca: string, root: string, host = 'localhost', patienceMs = PATIENCE_MS): Send {
+function sender(port: number, ca: string, root: string, host: string, patienceMs: number): Send {
   return (method, path, headers, body) =>
     new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException): void =>

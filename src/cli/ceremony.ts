@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { makeDirectory, writeDurably } from '../values/durable-file.js';
 import type { Fabric } from '../fabric/main.js';
 import { Places, readCeremony, writeCeremony } from '../fabric/pools/estate.js';
-import { listPools } from '../fabric/pools/pool.js';
+import { listPools } from '../fabric/pools/pool-file.js';
 import { certificateSet, type WrappingCertificate } from '../security-domain/certificates.js';
 import { makeCustodianPair, type CustodianPair } from '../security-domain/custodian.js';
 import { connectPoolAsAdministrator } from './ask.js';

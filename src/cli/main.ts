@@ -8,6 +8,7 @@ import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addPool } from './pool.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
@@ -103,6 +104,7 @@ function program(): Command {
     ['kill', 'end a partition with SIGKILL'],
     ['pause', 'stop a partition where it stands'],
     ['resume', 'let a paused partition go on'],
+    ['wipe', 'end a partition and remove all that it has; a new one joins in its place'],
   ] as const) {
     partition
       .command(`${fault} <id>`)
@@ -115,6 +117,7 @@ function program(): Command {
         await inflict(options.dataDir, fault, id, options.pool, options.json === true);
       });
   }
+  addPool(trivet);
   const clock = trivet
     .command('clock')
     .description('the clock of pools made with --movable-clock, for tests');

@@ -29,15 +29,15 @@ import {
 import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
+import { Pool } from './pools/pool.js';
 import {
-  Pool,
   createPool,
   hasMovableClock,
   hasOptionalAudit,
   issuersOf,
   listPools,
   poolName,
-} from './pools/pool.js';
+} from './pools/pool-file.js';
 
 /** Suffix of the pools' host names. */
 export const DOMAIN = 'managedhsm.localhost';
@@ -104,7 +104,7 @@ export class Fabric {
   readonly #control = new ControlPort();
   #clock: FabricClock | undefined;
   readonly #doorway = new Doorway(DOMAIN);
-  #pools: readonly Pool[] = [];
+  readonly #pools: Pool[] = [];
   #left = false;
   #localLogin = true;
   #status: (() => FabricStatus) | undefined;
@@ -161,7 +161,7 @@ export class Fabric {
       clockOffset: clock.offset,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
-    this.#pools = names.map((name) => new Pool(places.pools, name, start, program));
+    for (const name of names) this.#pools.push(new Pool(places.pools, name, start, program));
     this.#status = () => ({
       controlPlane: base,
       authority: `${base}/adfs`,
@@ -175,10 +175,10 @@ export class Fabric {
       ready,
       this.#openControl(estate, keys, clock, controlPort, dataPort, localLogin),
     );
+    this.#watch(log);
     options.progress('waiting until all of them serve');
     await ready;
 
-    this.#watch(log);
     const roots = this.#pools.map((pool) => pool.rootCertificate);
     writeDurably(places.caFile, [authority, ...roots].map((pem) => `${pem.trim()}\n`).join(''));
     this.#doorway.open(this.#pools);
@@ -308,6 +308,11 @@ export class Fabric {
           `instance ${instance} of ${pool.name} is down: ${reason}`,
         );
       });
+      pool.on('serving', (instance) => {
+        log.info({ pool: pool.name, instance }, `instance ${instance} of ${pool.name} serves again`);
+      });
+      pool.on('view', (view) => log.info({ pool: pool.name, view }, 'view'));
+      pool.on('warning', (message) => log.warn({ pool: pool.name }, message));
     }
   }
 }

@@ -1,10 +1,12 @@
 // An instance: one service replica with one partition, in a process of its own. Wires its rooms and lives until the
 // fabric ends it or something breaks that it must not survive.
-import type { Socket } from 'node:net';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import type { FromInstance, InstanceReport, Peer, ToInstance } from '../values/messages.js';
+import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
+import { isMember, type View } from '../values/view.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion } from './hsm/audit.js';
 import { Domains } from './hsm/domains.js';
@@ -12,7 +14,10 @@ import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
+import { catchUp, DirectoryUnusable } from './hsm/catch-up.js';
+import { Donor, isCatchUpQuestion } from './hsm/donate.js';
 import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
+import { Outage } from './hsm/outage.js';
 import { IssuerMetadata } from './hsm/issuer-metadata.js';
 import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
@@ -20,16 +25,20 @@ import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
 import { tableNames, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
+import { bootTime } from './pkcs11/native.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
-import { ownIdentity, pinMembers } from './replication/identity.js';
+import { ownIdentity } from './replication/identity.js';
 import { Mesh } from './replication/mesh.js';
-import { Replication } from './replication/replication.js';
-import { FIXED_VIEW } from './replication/view.js';
+import { Replication, type Asked } from './replication/replication.js';
+import { Lease } from './replication/lease.js';
 import { Store } from './store/store.js';
 
 type Start = Extract<ToInstance, { kind: 'start' }>;
 
+const MEMBERS = [0, 1, 2];
+/** How often a lease is asked for: several times in each. */
+const ASK_MS = 400;
 /** Certificates are renewed daily, long before they end: no date to watch for. */
 const RENEW_MS = 86_400_000;
 
@@ -47,7 +56,7 @@ function tell(message: FromInstance): Promise<void> {
 async function fail(error: unknown): Promise<never> {
   const reason = error instanceof Error ? error.message : String(error);
   logger.fatal({ err: error }, 'the instance stops');
-  await tell({ kind: 'failed', reason });
+  await tell({ kind: 'failed', reason, damaged: error instanceof DirectoryUnusable });
   process.exit(1);
 }
 
@@ -98,6 +107,22 @@ class Channel {
   }
 }
 
+/** What came last of a kind; `first` resolves with the first one. */
+class Latest<T> {
+  value: T | undefined;
+  readonly first: Promise<T>;
+  #resolve: (value: T) => void = () => undefined;
+
+  constructor() {
+    this.first = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  set(value: T): void {
+    this.value = value;
+    this.#resolve(value);
+  }
+}
+
 async function run(channel: Channel): Promise<void> {
   const start = await channel.next('start');
   const self = start.instance;
@@ -113,31 +138,73 @@ async function run(channel: Channel): Promise<void> {
   const mesh = await Mesh.listen(identity);
   const replication = new Replication(mesh);
   await tell({ kind: 'introduced', certificate: identity.certificate, port: mesh.port });
-  const { peers } = await channel.next('peers');
-  const others: Peer[] = peers.filter((peer) => peer.instance !== self);
-  pinMembers(start.directory, others);
-  mesh.join(self, others);
+  const donor = new Latest<number>();
+  channel.each('peers', (message) => {
+    mesh.introduce(self, message.peers);
+    donor.set(message.donor);
+  });
+  const view = new Latest<View>();
+  channel.each('view', (message) => view.set(message.view));
+
+  const answers: Answers = {};
+  void answerQuestions(replication, answers).catch((error: unknown) => void fail(error));
 
   const tokens = await TokenDirectory.open(join(start.directory, 'partition'));
   const provision = new Provision(tokens, start.module);
-  const token = await obtainToken(self, FIXED_VIEW, { tokens, provision, replication });
+  const token = await obtainToken(self, await donor.first, start.found, {
+    tokens,
+    provision,
+    replication,
+    evidence: () => undefined,
+  });
   const partition = await Partition.open(tokens, token, { module: start.module });
+  answers.join = (from, question) => admit(question, from, partition.domain, provision, () => undefined);
   const domains = new Domains(tokens, provision, partition);
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
-  const storeKey = await partition.deriveSecret('store');
-  const store = await Store.open<Tables>(
-    join(start.directory, 'store', 'state.sqlite'),
-    storeKey,
-    tableNames,
-  );
+  const path = join(start.directory, 'store', 'state.sqlite');
+  const openStore = async () => Store.open<Tables>(path, await partition.deriveSecret('store'), tableNames);
+  let store = await openStore();
+  const opened = () => tell({ kind: 'opened', store: store.id, epoch: store.epoch });
+  await opened();
+
+  const lease = new Lease();
+  channel.each('lease', ({ asked, epoch }) => lease.granted(asked, epoch));
+  let accused = 0;
+  const askForLease = () => {
+    const now = bootTime();
+    void tell({
+      kind: 'lease',
+      asked: now,
+      epoch: replication.epoch,
+      reach: replication.reach,
+      stuck: replication.stuck(now),
+      accuses: accused > 0 && accused === replication.epoch,
+    });
+  };
+  setInterval(askForLease, ASK_MS);
+
+  if (!isMember(await view.first, { instance: self, store: store.id })) {
+    store = await catchUp({
+      donor: () => view.value?.primary ?? self,
+      store,
+      path,
+      open: openStore,
+      tables: tableNames,
+      replication,
+      partition,
+      domains,
+      tokens,
+      random: Math.random,
+      onProgress: (progress) => void tell({ kind: 'joining', ...progress }),
+    });
+    await opened();
+  }
   clock.follow(store.state);
-  const follower = await Follower.start(self, FIXED_VIEW, {
-    store,
-    partition,
-    replication,
-    domains,
-  });
+  const follower = await Follower.start(self, { store, partition, replication, domains });
+  const gifts = new Donor(store, () => replication.isPrimary);
+  answers.catchUp = (from, question) => gifts.answer(from, question);
+  mesh.on('unlinked', (member) => gifts.lost(member));
 
   const hsm: Hsm = {
     state: store.state,
@@ -149,6 +216,10 @@ async function run(channel: Channel): Promise<void> {
     get clockOffset() {
       return clock.offset;
     },
+    requireLease() {
+      if (lease.holds(bootTime(), replication.epoch)) return;
+      throw new Outage('NotServing', 'this instance does not know whether the pool still counts on it');
+    },
     settled: (tags) => follower.settled(tags),
     submit: (mutation) => follower.submit(mutation),
   };
@@ -158,7 +229,7 @@ async function run(channel: Channel): Promise<void> {
   let audit: Audit | undefined;
   let serving: Serving | undefined;
   // By the primary alone, and only while every member can hear of it.
-  const mayPropose = () => self === FIXED_VIEW.primary && serving !== undefined && replication.inSync;
+  const mayPropose = () => replication.isPrimary && serving !== undefined && replication.inSync;
   const schedule = new Schedule(hsm, mayPropose, logger);
   // By its own decision: a rotation by policy, a purge at the end of retention.
   schedule.onDone = ({ kind, name }) =>
@@ -167,45 +238,45 @@ async function run(channel: Channel): Promise<void> {
   clock.onMoved = () => void schedule.look();
   let opening = false;
   const standing = () => {
-    if (self === FIXED_VIEW.primary && replication.inSync && replication.decided && !founded() && !founding) {
+    const ready = replication.inSync && replication.decided;
+    if (replication.isPrimary && ready && !founded() && !founding) {
       founding = true;
       foundPool(hsm, start.pool, start.domain, partition.domain, start.founding).catch(
         (error: unknown) => void fail(error),
       );
     }
-    // Served is only what is decided, and from the start in sync: an instance that starts first learns what became of
-    // its tail, and the first write finds every member.
-    if (!opening && founded() && replication.decided && replication.inSync) {
+    // Served is only what is decided, and from the start in sync: an instance that starts learns what became of its
+    // tail, and the first write finds every member.
+    if (!opening && founded() && ready) {
       opening = true;
       openAudit(start, hsm, replication)
-        .then((opened) => {
-          audit = opened;
-          return openService(start, hsm, opened, channel);
-        })
-        .then(async (opened) => {
-          serving = opened;
-          await tell({ kind: 'serving', report: report(opened.tls.root) });
+        .then(async (trail) => {
+          audit = trail;
+          answers.audit = (from, question) => trail.witness(from, question);
+          serving = await openService(start, hsm, trail, channel);
+          await tell({ kind: 'serving', report: report(serving) });
         })
         .catch((error: unknown) => void fail(error));
     } else if (serving) {
-      void tell({ kind: 'serving', report: report(serving.tls.root) });
+      void tell({ kind: 'serving', report: report(serving) });
     }
   };
-  const report = (rootCertificate: string): InstanceReport => ({
-    role: self === FIXED_VIEW.primary ? 'primary' : 'backup',
+  const report = ({ tls, port }: Serving): InstanceReport => ({
+    role: replication.isPrimary ? 'primary' : 'backup',
     inSync: replication.inSync,
-    epoch: FIXED_VIEW.epoch,
+    epoch: replication.epoch,
+    port,
     committed: store.applied,
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
-    rootCertificate,
+    rootCertificate: tls.root,
     ownerFingerprint: ownerFingerprint(hsm),
   });
 
   channel
     .next('drain')
-    .then(async () => {
-      await serving?.server.drain();
+    .then(async ({ patient }) => {
+      await serving?.server.drain(patient === true);
       await audit?.settle();
       await tell({ kind: 'drained' });
       await channel.next('leave');
@@ -216,21 +287,68 @@ async function run(channel: Channel): Promise<void> {
       process.exit(0);
     })
     .catch((error: unknown) => void fail(error));
+  channel.each('retire', () => replication.retire());
+  channel.each('declined', ({ epoch, member }) => replication.declined(epoch, member));
+  channel.each('digest', ({ id }) => {
+    store.digest().then(
+      (digest) => tell({ kind: 'digest', id, ...digest }),
+      (error: unknown) => fail(error),
+    );
+  });
 
+  let counted = false;
+  const adopt = (next: View) => {
+    const included = isMember(next, { instance: self, store: store.id });
+    // Dropped: what it serves may be old by now. As a joiner it starts anew.
+    if (counted && !included) void fail(new Error('the pool goes on without this instance'));
+    counted = included;
+    follower.adopt(next);
+  };
+  if (view.value) adopt(view.value);
+  channel.each('view', (message) => adopt(message.view));
   standing();
-  await follower.run(async (from, question) => {
-    if (isJoinQuestion(question)) return admit(question, partition.domain, founded(), provision);
-    if (isAuditQuestion(question)) {
-      if (audit === undefined) throw new Error('not serving yet');
-      return audit.witness(from, question);
-    }
-    throw new Error('not a question that this build answers');
-  }, standing);
+  await follower.run({
+    standing,
+    fetch: (after) => fetchEntries(replication, after),
+    authority: {
+      propose: (epoch, member) => void tell({ kind: 'propose', epoch, member }),
+      accuse: (epoch) => {
+        accused = epoch;
+        askForLease();
+      },
+      retired: () => void tell({ kind: 'retired' }),
+    },
+  });
+}
+
+/** What this instance can answer by now; others are told that it cannot yet. */
+interface Answers {
+  join?: (from: number, question: JoinQuestion) => Promise<unknown>;
+  catchUp?: (from: number, question: CatchUpQuestion) => Promise<unknown>;
+  audit?: (from: number, question: AuditQuestion) => Promise<unknown>;
+}
+
+async function answerQuestions(replication: Replication, answers: Answers): Promise<never> {
+  for await (const asked of replication.questions()) {
+    answerOne(asked, answers).then(asked.reply, (error: unknown) =>
+      asked.refuse(error instanceof Error ? error.message : 'refused'),
+    );
+  }
+  throw new Error('replication has ended');
+}
+
+async function answerOne({ from, question }: Asked, { join: admitted, catchUp: given, audit }: Answers) {
+  if (isJoinQuestion(question) && admitted) return admitted(from, question);
+  if (isCatchUpQuestion(question) && given) return given(from, question);
+  if (isAuditQuestion(question) && audit) return audit(from, question);
+  throw new Error('not ready to answer this');
 }
 
 interface Serving {
   readonly server: ApiServer;
   readonly tls: TlsIdentity;
+  /** TCP port on 127.0.0.1. */
+  readonly port: number;
 }
 
 function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Audit> {
@@ -238,7 +356,7 @@ function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Au
     directory: join(start.directory, 'audit'),
     pool: start.pool,
     hsm,
-    others: FIXED_VIEW.inSync.filter((member) => member !== hsm.instance),
+    others: MEMBERS.filter((member) => member !== hsm.instance),
     ask: (member, question) => replication.ask(member, question),
     logger,
     failed: (error) => void fail(error),
@@ -258,7 +376,10 @@ async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channe
     );
   }, RENEW_MS);
   timer.unref();
-  return { server, tls };
+  // Besides what the fabric hands over, on an address of its own: for who wants this very instance.
+  server.https.listen(0, '127.0.0.1');
+  await once(server.https, 'listening');
+  return { server, tls, port: (server.https.address() as AddressInfo).port };
 }
 
 // Whatever is made here, by libraries too, is for the owner alone.

@@ -109,9 +109,12 @@ export type ToInstance =
    * before.
    */
   | { readonly kind: 'clock'; readonly offset: Seconds }
-  /** Finish running requests, say `drained`, and go on taking part: others may still need this member's word. */
-  | { readonly kind: 'drain' }
-  /** Everybody has finished: exit with code 0. */
+  /**
+   * Finish running requests, say `drained`, and go on taking part: others may still need this member's word. `patient`:
+   * connections that are idle get a moment in which what their clients are just sending is answered.
+   */
+  | { readonly kind: 'drain'; readonly patient?: true }
+  /** Exit with code 0. */
   | { readonly kind: 'leave' };
 
 export interface InstanceReport {

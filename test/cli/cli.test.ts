@@ -3,7 +3,7 @@ import { readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import type { ReadyDocument } from '../../src/cli/document.js';
-import { fakeModule, gone, privateDirectory } from '../fabric/programs/fake-pool.js';
+import { changeWish, fakeModule, gone, privateDirectory } from '../fabric/programs/fake-pool.js';
 import type { Wish } from '../fabric/programs/fake-pool.js';
 
 const directory = privateDirectory();
@@ -51,6 +51,7 @@ const trivet = (...args: string[]): Promise<Ended> => run(main, args).ended;
 
 interface Up extends Started {
   readonly data: string;
+  readonly module: string;
   readonly ready: ReadyDocument;
 }
 
@@ -73,7 +74,7 @@ async function up(name: string, wish: Wish = {}): Promise<Up> {
     }),
   ]);
   expect(statSync(readyFile).mode & 0o777).toBe(0o600);
-  return { ...started, data, ready: JSON.parse(readFileSync(readyFile, 'utf8')) as ReadyDocument };
+  return { ...started, data, module, ready: JSON.parse(readFileSync(readyFile, 'utf8')) as ReadyDocument };
 }
 
 function pidsOf(ready: ReadyDocument): number[] {
@@ -96,11 +97,14 @@ test('up: the ready file has everything that a client needs, and the status show
         uri: expect.stringMatching(/^https:\/\/ready\.managedhsm\.localhost:\d+$/) as string,
         activation: 'Active',
         ownerFingerprint: '0f'.repeat(32),
+        epoch: 1,
         instances: [0, 1, 2].map((id) => ({
           id,
           pid: expect.any(Number) as number,
           role: id === 0 ? 'primary' : 'backup',
           inSync: true,
+          uri: `https://ready.managedhsm.localhost:${50_000 + id}`,
+          restarts: 0,
         })),
       },
     ],
@@ -191,11 +195,43 @@ test('partition: pause, resume and kill show in the status', async () => {
   expect(await status()).not.toContain('paused');
   const killed = await trivet('partition', 'kill', '1', '--pool', 'faults', '--json', '--data-dir', data);
   expect(JSON.parse(killed.out)).toEqual({ id: 1, pid: expect.any(Number) as number });
-  expect(await status()).toMatch(/partition 1 {2}down: ended by SIGKILL/);
-  const again = await trivet('partition', 'kill', '1', '--data-dir', data);
-  expect([again.code, again.err]).toEqual([1, 'trivet: Partition 1 is down: ended by SIGKILL.\n']);
+  // Killed, it comes back by itself.
+  let shown = await status();
+  while (!/partition 1 {2}backup, in sync/.test(shown)) shown = await status();
+  expect(shown).not.toContain('SIGKILL');
   const none = await trivet('partition', 'kill', '7', '--data-dir', data);
   expect([none.code, none.err]).toEqual([1, expect.stringContaining('0, 1 and 2')]);
+});
+
+test('partition: wiped, it comes back; one that fails shows why', async () => {
+  const { data, module } = await up('wipes');
+  const wiped = await trivet('partition', 'wipe', '2', '--data-dir', data);
+  expect(wiped.out).toMatch(/^partition 2 of wipes wiped \(process \d+\)\n$/);
+  changeWish(module, { fails: 1 });
+  await trivet('partition', 'kill', '1', '--data-dir', data);
+  let shown = '';
+  while (!/partition 1 {2}down: has no token/.test(shown)) {
+    shown = (await trivet('status', '--data-dir', data)).out;
+  }
+});
+
+test('pool: restart and digest work on all partitions, and say what they found', async () => {
+  const { data, ready, module } = await up('whole');
+  const restarted = await trivet('pool', 'restart', '--json', '--data-dir', data);
+  const { instances } = JSON.parse(restarted.out) as ReadyDocument['pools'][number];
+  expect(instances.map(({ inSync, restarts }) => [inSync, restarts])).toEqual([
+    [true, 1],
+    [true, 1],
+    [true, 1],
+  ]);
+  expect(instances.map(({ pid }) => pid).filter((pid) => pidsOf(ready).includes(Number(pid)))).toEqual([]);
+  const digest = await trivet('pool', 'digest', '--data-dir', data);
+  expect(digest.out).toMatch(/^index 7\n {2}partition 0 {2}a{64}\n {2}partition 1 {2}a{64}\n/);
+  changeWish(module, { differs: 0 });
+  await trivet('pool', 'restart', '--pool', 'whole', '--data-dir', data);
+  const differ = await trivet('pool', 'digest', '--json', '--data-dir', data);
+  expect([differ.code, differ.err]).toEqual([1, 'trivet: the partitions of whole differ at index 7\n']);
+  expect(JSON.parse(differ.out)).toMatchObject({ index: 7, equal: false });
 });
 
 test('principal: a new one is shown once, and a taken name is refused', async () => {

@@ -13,7 +13,9 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/control', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/login', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/doorway', ['fabric/meter', 'fabric/pools', 'fabric/view']],
-  ['fabric/pools', []],
+  ['fabric/pools', ['fabric/view', 'fabric/healer']],
+  ['fabric/view', []],
+  ['fabric/healer', []],
   ['instance/main.ts', ['instance']],
   ['instance/api', ['instance/hsm']],
   [

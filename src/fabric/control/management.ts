@@ -2,7 +2,8 @@
 // command line speaks. Every route is for administrators of the control plane only.
 import express from 'express';
 import type { Request, Router } from 'express';
-import type { Pool, PoolStatus } from '../pools/pool.js';
+import { PoolError } from '../pools/pool-file.js';
+import type { Pool, PoolDigest, PoolStatus } from '../pools/pool.js';
 import { advanceClock, clockStatus } from './clock.js';
 import type { ClockParts } from './clock.js';
 import type { DirectoryPrincipal } from './directory.js';
@@ -61,6 +62,14 @@ export function managementRoutes(parts: ManagementParts): Router {
   routes.post('/pools/:pool/partitions/:id/:fault', async (request, response) => {
     response.json(await inflict(parts, request));
   });
+  routes.post('/pools/:pool/restart', async (request, response) => {
+    const pool = poolIn(parts, request);
+    await orConflict(pool.restart());
+    response.json(pool.status());
+  });
+  routes.post('/pools/:pool/digest', async (request, response) => {
+    response.json((await orConflict(poolIn(parts, request).digest())) satisfies PoolDigest);
+  });
   routes.get('/clock', (_request, response) => {
     response.json(clockStatus(parts.clock));
   });
@@ -85,13 +94,16 @@ function kindIn({ certificate, managedIdentity = false }: Record<string, unknown
 }
 
 // Faults on request, for tests and drills.
-async function inflict(parts: ManagementParts, request: Request): Promise<{ id: number; pid: number }> {
-  const { pool: name = '', id = '', fault = '' } = request.params as Record<string, string | undefined>;
-  const pool = parts.pool(name.toLowerCase());
-  if (!pool) throw new ControlRefusal('NotFound', `There is no pool "${name}".`);
+async function inflict(
+  parts: ManagementParts,
+  request: Request,
+): Promise<{ id: number; pid: number | null }> {
+  const { id = '', fault = '' } = request.params as Record<string, string | undefined>;
+  const pool = poolIn(parts, request);
   const instance = /^[0-9]$/.test(id) ? pool.instance(Number(id)) : undefined;
   if (!instance)
-    throw new ControlRefusal('NotFound', `Pool ${name} has no partition "${id}"; they are 0, 1 and 2.`);
+    throw new ControlRefusal('NotFound', `Pool ${pool.name} has no partition "${id}"; they are 0, 1 and 2.`);
+  if (fault === 'wipe') return { id: instance.instance, pid: await orConflict(pool.wipe(instance.instance)) };
   const { pid } = instance;
   if (pid === undefined) {
     throw new ControlRefusal(
@@ -111,9 +123,27 @@ async function inflict(parts: ManagementParts, request: Request): Promise<{ id: 
       instance.resume();
       break;
     default:
-      throw new ControlRefusal('NotFound', 'A partition can be told to kill, pause or resume.');
+      throw new ControlRefusal('NotFound', 'A partition can be told to kill, pause, resume or wipe.');
   }
   return { id: instance.instance, pid };
+}
+
+function poolIn(parts: ManagementParts, request: Request): Pool {
+  const { pool: name = '' } = request.params as Record<string, string | undefined>;
+  const pool = parts.pool(name.toLowerCase());
+  if (!pool) throw new ControlRefusal('NotFound', `There is no pool "${name}".`);
+  return pool;
+}
+
+// What a pool cannot do as it stands.
+async function orConflict<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof PoolError)) throw error;
+    const message = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+    throw new ControlRefusal('Conflict', `${message}.`);
+  }
 }
 
 function bodyOf(request: Request): Record<string, unknown> {

@@ -1,5 +1,5 @@
 // One instance as its fabric sees it: a child process, what it reported last, and how it ended. Knows nothing of
-// what runs inside and never sees a key.
+// what runs inside and never sees a key. Is never started again: another process is another object.
 //
 // How it dies: setpriv arms the parent-death signal and flock takes the directory's lock; both then become the
 // instance by exec, so its process id is the child's and the lock lives exactly as long as the process.
@@ -19,6 +19,8 @@ import type { FromInstance, InstanceReport, ToInstance } from '../../values/mess
 const LOCKED = 75;
 /** A handed socket that was not even written to the channel for so long: the instance does not take any. */
 const HANDOVER_MS = 1_000;
+/** What a process that has ended had still to say lies in its channel; a stranger that holds it open must not keep us. */
+const LAST_WORDS_MS = 1_000;
 
 /** What an instance inherits of our environment: enough to find programs and places for temporary files. */
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL', 'TZ'];
@@ -35,13 +37,28 @@ export interface Introduction {
   readonly port: number;
 }
 
+export type Joining = Omit<Extract<FromInstance, { kind: 'joining' }>, 'kind'>;
+
 export class InstanceProcess {
   /** Settle once each, if ever; `ended` always does, with the reason as a sentence's end. */
-  readonly introduced: Promise<Introduction>;
-  readonly served: Promise<InstanceReport>;
   readonly drained: Promise<true>;
   readonly ended: Promise<string>;
+  /** When it was started; milliseconds of performance.now(). */
+  readonly startedAt = performance.now();
 
+  introduction: Introduction | undefined;
+  /** The id of its store; undefined until it has opened it. */
+  store: string | undefined;
+  /** Where it said last that it has got to. */
+  joining: Joining | undefined;
+  /** As primary it has been told to order no more, and has nothing undecided. */
+  retired = false;
+  /** It said that its directory cannot be used. */
+  damaged = false;
+  /** It never ran: another process holds its directory. */
+  locked = false;
+  /** Gets no new connections: it is about to leave. */
+  withdrawn = false;
   /** The newest report; undefined until the instance serves. */
   report: InstanceReport | undefined;
   /** What it said last about its clock: seconds ahead of the machine's; undefined until it has said so. */
@@ -52,14 +69,15 @@ export class InstanceProcess {
   reasonEnded: string | undefined;
 
   readonly #child: ChildProcess;
-  readonly #introduce: (introduction: Introduction) => void;
-  readonly #serve: (report: InstanceReport) => void;
   readonly #drain: (drained: true) => void;
   readonly #finish: (reason: string) => void;
   /** Tells those who wait for a handover that it will not happen. */
   readonly #handovers = new Set<() => void>();
   readonly #clockWaiters = new Set<() => void>();
   #lastWords: string | undefined;
+  /** Why we killed it. */
+  #sentence: string | undefined;
+  #left: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
   /** Handovers that came too late to count and may still block the channel. */
   #stuck = 0;
 
@@ -67,9 +85,9 @@ export class InstanceProcess {
     readonly instance: number,
     readonly directory: string,
     program: InstanceProgram,
+    /** Told of every message, after this object has taken note of it. */
+    readonly heard: (message: FromInstance) => void,
   ) {
-    ({ promise: this.introduced, resolve: this.#introduce } = later<Introduction>());
-    ({ promise: this.served, resolve: this.#serve } = later<InstanceReport>());
     ({ promise: this.drained, resolve: this.#drain } = later<true>());
     ({ promise: this.ended, resolve: this.#finish } = later<string>());
     const node = [process.execPath, ...(program.nodeOptions ?? []), program.script];
@@ -95,7 +113,15 @@ export class InstanceProcess {
       // Sending to a dying child fails here too; only a child that never ran ends by it.
       if (this.#child.pid === undefined) this.#end(spawnFailure(error));
     });
-    this.#child.on('exit', (code, signal) => this.#end(this.#reason(code, signal)));
+    // Whichever comes last: a process may be reaped before its last words are read.
+    this.#child.on('exit', (code, signal) => {
+      this.#left = { code, signal };
+      if (this.#child.connected) setTimeout(() => this.#conclude(), LAST_WORDS_MS).unref();
+      else this.#conclude();
+    });
+    this.#child.on('disconnect', () => {
+      if (this.#left) this.#conclude();
+    });
   }
 
   get pid(): number | undefined {
@@ -162,7 +188,9 @@ export class InstanceProcess {
     });
   }
 
-  kill(): void {
+  /** `reason`: how its end is then explained; without one, by the signal. */
+  kill(reason?: string): void {
+    this.#sentence ??= reason;
     this.#signal('SIGKILL');
   }
 
@@ -185,29 +213,50 @@ export class InstanceProcess {
   #hear(message: FromInstance): void {
     switch (message.kind) {
       case 'introduced':
-        this.#introduce({ certificate: message.certificate, port: message.port });
-        return;
+        this.introduction = { certificate: message.certificate, port: message.port };
+        break;
+      case 'opened':
+        this.store = message.store;
+        break;
+      case 'joining':
+        this.joining = { phase: message.phase, done: message.done, total: message.total };
+        break;
       case 'serving':
         this.report = message.report;
-        this.#serve(message.report);
-        return;
+        break;
+      case 'retired':
+        this.retired = true;
+        break;
       case 'clockSet':
         this.clockOffset = message.offset;
         for (const look of [...this.#clockWaiters]) look();
-        return;
+        break;
       case 'drained':
         this.#drain(true);
-        return;
+        break;
       case 'failed':
         this.#lastWords = message.reason;
-        return;
+        this.damaged = message.damaged;
+        break;
+      case 'lease':
+      case 'propose':
+      case 'digest':
+        break; // for others
     }
+    if (this.reasonEnded === undefined) this.heard(message);
+  }
+
+  #conclude(): void {
+    if (!this.#left) return;
+    const { code, signal } = this.#left;
+    this.locked = code === LOCKED && this.introduction === undefined;
+    this.#end(this.#reason(code, signal));
   }
 
   #reason(code: number | null, signal: NodeJS.Signals | null): string {
     if (this.#lastWords !== undefined) return this.#lastWords;
-    if (signal !== null) return `ended by ${signal}`;
-    if (code === LOCKED && this.report === undefined) {
+    if (signal !== null) return this.#sentence ?? `ended by ${signal}`;
+    if (this.locked) {
       return `its directory ${this.directory} is in use by a process that a killed fabric left behind`;
     }
     return code === 0 ? 'left' : `ended with exit code ${String(code)}`;

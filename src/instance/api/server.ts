@@ -18,18 +18,23 @@ export interface ServerOptions extends ApiOptions {
 }
 
 export interface ApiServer {
-  /** For tests, which listen on it. */
+  /** Listens where its user says. */
   readonly https: Server;
   /** Serves a connection of which `head` has been read already. */
   adopt(socket: Socket, head: Uint8Array): void;
-  /** Ends idle connections, lets running requests finish, and resolves when no connection is left. */
-  drain(): Promise<void>;
+  /**
+   * Ends idle connections, lets running requests finish, and resolves when no connection is left. `patient`: an idle
+   * connection has a second for one more request, which its client may just be sending.
+   */
+  drain(patient?: boolean): Promise<void>;
 }
 
 const REQUEST_MS_MAX = 10_000;
 const KEEP_ALIVE_MS = 60_000;
 /** After this a connection that is still busy is cut. */
 const DRAIN_MS_MAX = 15_000;
+/** A client that is busy has sent its next request by then. */
+const PATIENCE_MS = 1_000;
 /** How long a client that was refused may go on sending. */
 const LINGER_MS_MAX = 2_000;
 // Room for a token of 16 KiB and the rest.
@@ -95,14 +100,28 @@ export function createServer(options: ServerOptions): ApiServer {
     else leaveWith(socket, refusal(error));
   });
 
+  // Resolves when no connection is left, or after so long.
+  const gone = (msMax: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, msMax);
+      // Not by a list of today's connections: one may still be in its handshake.
+      allGone = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+
   return {
     https,
     adopt(socket, head) {
       if (head.length > 0) socket.unshift(head);
       https.emit('connection', socket);
     },
-    async drain() {
+    async drain(patient = false) {
       draining = true;
+      if (patient && open.size > 0) await gone(PATIENCE_MS);
+      // Ends idle connections, too.
+      if (https.listening) https.close();
       for (const socket of open) {
         const response = answering.get(socket);
         // Node does not count as idle who has connected and not asked anything yet.
@@ -111,12 +130,8 @@ export function createServer(options: ServerOptions): ApiServer {
       }
       https.closeIdleConnections();
       if (open.size === 0) return;
-      const cut = setTimeout(() => {
-        for (const socket of open) socket.destroy();
-      }, DRAIN_MS_MAX);
-      // Not by a list of today's connections: one may still be in its handshake.
-      await new Promise<void>((resolve) => (allGone = resolve));
-      clearTimeout(cut);
+      await gone(DRAIN_MS_MAX);
+      for (const socket of open) socket.destroy();
     },
   };
 }

@@ -13,7 +13,7 @@ import type { State, Tables } from '../model/state.js';
 import type { Partition } from '../partition/partition.js';
 import type { Verdict } from '../replication/replica.js';
 import type { Replication, Step } from '../replication/replication.js';
-import type { View } from '../replication/view.js';
+import type { Member, View } from '../../values/view.js';
 import type { Store } from '../store/store.js';
 import type { Domains } from './domains.js';
 import type { Committed } from './hsm.js';
@@ -24,11 +24,20 @@ import { hashOfChanges, Tail, type Item } from './tail.js';
 const OUTCOME_MS = 10_000;
 /** The same for a restored domain, for which every member makes a token. */
 const RESTORED_MS = 60_000;
+/** How long a submission waits for a primary: longer than it takes to find that one is lost and to name another. */
+const PRIMARY_MS = 4_000;
 
 interface Submission {
   readonly resolve: (committed: Committed) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout;
+}
+
+/** What only the owner of the view can do; told, and never waited for. */
+export interface Authority {
+  propose(epoch: number, member: Member): void;
+  accuse(epoch: number): void;
+  retired(): void;
 }
 
 type StepOf<K extends Step['kind']> = Extract<Step, { kind: K }>;
@@ -43,11 +52,18 @@ interface Parts {
   readonly domains: TokenChanges;
 }
 
+interface Running {
+  readonly authority: Authority;
+  /** Called when links, decidedness or view have changed. */
+  readonly standing: () => void;
+  /**
+   * Committed entries after this head, from the primary; never empty, undefined when its log has another entry there.
+   */
+  readonly fetch: (after: Head) => Promise<readonly Entry[] | undefined>;
+}
+
 /** Undefined when there is nothing to open. */
 type Proof = (() => Promise<void>) | undefined;
-
-/** Answers what another member asks; the promise's rejection becomes the refusal it is told. */
-export type Answerer = (from: number, question: unknown) => Promise<unknown>;
 
 export class Follower {
   readonly #store: Store<Tables>;
@@ -56,7 +72,17 @@ export class Follower {
   readonly #domains: TokenChanges;
   readonly #tail: Tail;
   readonly #submissions = new Map<string, Submission>();
-  #lastIndex: number;
+  /** Own submissions that are committed and applied, and not yet on enough disks to be answered. */
+  #unanswered: { readonly index: number; readonly answer: () => void }[] = [];
+  /** Through where what is committed may be answered. */
+  #answered = 0;
+  /** Joiner: told when this entry is applied. */
+  #awaited: { readonly index: number; readonly resolve: () => void } | undefined;
+  #adopting: Promise<void> = Promise.resolve();
+  /** Of what is applied. */
+  #committed: Head;
+  /** Of what is held. */
+  #last: Head;
   #lastTime: Seconds;
   /** Writes and proofs end in any order; what is said of them must not. */
   #persisting: Promise<void> = Promise.resolve();
@@ -71,17 +97,27 @@ export class Follower {
     this.#replication = replication;
     this.#domains = domains;
     this.#tail = new Tail(store.state);
-    this.#lastIndex = head.index;
+    this.#committed = this.#last = { index: head.index, hash: head.hash };
     this.#lastTime = head.time;
   }
 
-  /** Reads and proves what the log holds, then takes part in the view. */
-  static async start(self: number, view: View, parts: Parts): Promise<Follower> {
+  /** Reads and proves what the log holds, then takes part; the view is {@link adopt}ed later. */
+  static async start(instance: number, parts: Parts): Promise<Follower> {
     const { base, tail } = parts.store.readLog();
     const follower = new Follower(parts, base);
     await follower.#proveTail(tail);
-    parts.replication.start(self, view, { committed: { index: base.index, hash: base.hash }, tail });
+    const member = { instance, store: parts.store.id };
+    parts.replication.start(member, { committed: { index: base.index, hash: base.hash }, tail });
     return follower;
+  }
+
+  /** Goes by this view once its epoch is on the disk: who owns the view must never be behind what was acted upon. */
+  adopt(view: View): void {
+    this.#adopting = this.#adopting.then(async () => {
+      await this.#store.setEpoch(view.epoch);
+      this.#replication.adopt(view);
+    });
+    this.#adopting.catch(this.#fail);
   }
 
   // With the token of the domain that the state names. What comes after the restoring of another is wrapped under
@@ -116,13 +152,22 @@ export class Follower {
 
   submit(mutation: Mutation): Promise<Committed> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => {
-          const detail = 'the change was submitted, but not decided in time: outcome unknown';
-          this.#settle(mutation.id, ({ reject: fail }) => fail(new Outage('OutcomeUnknown', detail)));
-        },
-        mutation.kind === 'DomainRestored' ? RESTORED_MS : OUTCOME_MS,
-      );
+      const give = (outage: Outage) => this.#settle(mutation.id, ({ reject: fail }) => fail(outage));
+      const late = () =>
+        give(
+          new Outage('OutcomeUnknown', 'the change was submitted, but not decided in time: outcome unknown'),
+        );
+      const timer = setTimeout(() => {
+        if (this.#replication.withdraw(mutation.id)) {
+          give(new Outage('TooFewInSync', 'no primary could be reached: nothing was changed'));
+          return;
+        }
+        const submission = this.#submissions.get(mutation.id);
+        if (!submission) return;
+        const whole = mutation.kind === 'DomainRestored' ? RESTORED_MS : OUTCOME_MS;
+        submission.timer = setTimeout(late, whole - PRIMARY_MS);
+        submission.timer.unref();
+      }, PRIMARY_MS);
       // It keeps no process that is done with everything else.
       timer.unref();
       this.#submissions.set(mutation.id, { resolve, reject, timer });
@@ -130,18 +175,16 @@ export class Follower {
     });
   }
 
-  /**
-   * Takes the steps until something breaks that the instance must not survive; rejects with the reason. `answer`
-   * serves what other members ask, `standing` is called when links or decidedness have changed.
-   */
-  run(answer: Answerer, standing: () => void): Promise<never> {
+  /** Takes the steps until something breaks that the instance must not survive; rejects with the reason. */
+  run(running: Running): Promise<never> {
     return new Promise((_resolve, reject) => {
       this.#fail = reject;
-      this.#loop(answer, standing).catch(reject);
+      this.#adopting.catch(reject);
+      this.#loop(running).catch(reject);
     });
   }
 
-  async #loop(answer: Answerer, standing: () => void): Promise<never> {
+  async #loop({ authority, standing, fetch }: Running): Promise<never> {
     for await (const step of this.#replication.steps()) {
       switch (step.kind) {
         case 'judge':
@@ -159,18 +202,31 @@ export class Follower {
           this.#commit(step.index);
           break;
         case 'cut':
-          this.#cut(step.index);
+          this.#cut(step);
+          break;
+        case 'answer':
+          this.#answer(step.index);
+          break;
+        case 'unsettled':
+          this.#unsettle(step.id, step.primary);
+          break;
+        case 'gap':
+          this.#fill(step.through.index, fetch).catch(this.#fail);
+          break;
+        case 'propose':
+          authority.propose(step.epoch, step.member);
+          break;
+        case 'accuse':
+          authority.accuse(step.epoch);
+          break;
+        case 'retired':
+          authority.retired();
           break;
         case 'refused':
           this.#settle(step.id, ({ reject }) => reject(new RefusedError(readRefusal(step.refusal))));
           break;
         case 'outage':
           this.#settle(step.id, ({ reject }) => reject(new Outage(step.code, step.detail)));
-          break;
-        case 'asked':
-          answer(step.from, step.question).then(step.reply, (error: unknown) =>
-            step.refuse(error instanceof Error ? error.message : 'refused'),
-          );
           break;
         case 'standing':
           standing();
@@ -202,7 +258,7 @@ export class Follower {
       this.#discard(mutation);
       return;
     }
-    assert(entry.index === this.#lastIndex + 1, 'judged for the place that it takes');
+    assert(entry.index === this.#last.index + 1, 'judged for the place that it takes');
     this.#hold({ entry, ...item });
   }
 
@@ -213,7 +269,7 @@ export class Follower {
     }
     // Clocks of members differ; time in the log does not run backwards.
     const mutation: Mutation = { ...submitted, time: Math.max(submitted.time, this.#lastTime) };
-    const changes = judge(this.#tail.view, mutation, this.#lastIndex + 1);
+    const changes = judge(this.#tail.view, mutation, this.#last.index + 1);
     if (changes instanceof Refusal) return { verdict: { accepted: false, refusal: plain(changes) } };
     const verdict: Verdict = {
       accepted: true,
@@ -262,7 +318,7 @@ export class Follower {
     // What comes after it in the log may already be wrapped under it.
     if (item.mutation.kind === 'PoolFounded')
       this.#partition.learnExportKey(item.mutation.internal['export-wrapping'].sealed);
-    this.#lastIndex = item.entry.index;
+    this.#last = item.entry;
     this.#lastTime = item.entry.time;
   }
 
@@ -276,18 +332,71 @@ export class Follower {
     for (const { entry, mutation, changes } of this.#tail.takeThrough(index)) {
       const transfer = this.#store.state.get('internal', TRANSFER);
       this.#store.commit(entry.index, changes);
+      this.#committed = entry;
       for (const { table, id, value } of changes) {
         if (table === 'versions' && value === null) this.#partition.forget(id);
         if (table === 'internal' && value === null && transfer) this.#partition.forget(transfer.sealed.id);
       }
+      const { index: place, time } = entry;
       const answer = () =>
-        this.#settle(mutation.id, ({ resolve }) =>
-          resolve({ index: entry.index, time: entry.time, changes }),
+        this.#whenAnswered(place, () =>
+          this.#settle(mutation.id, ({ resolve }) => resolve({ index: place, time, changes })),
         );
       if (mutation.kind === 'DomainRestored') this.#changeDomain(mutation).then(answer, this.#fail);
-      else answer();
+      else if (this.#submissions.has(mutation.id)) answer();
     }
     this.#tail.settle();
+    if (this.#awaited && this.#awaited.index <= index) {
+      this.#awaited.resolve();
+      this.#awaited = undefined;
+    }
+  }
+
+  #whenAnswered(index: number, answer: () => void): void {
+    if (index <= this.#answered) answer();
+    else this.#unanswered.push({ index, answer });
+  }
+
+  // As many disks as a pool must not lose hold what is committed through this index.
+  #answer(index: number): void {
+    this.#answered = index;
+    const due = this.#unanswered.filter((waiting) => waiting.index <= index);
+    this.#unanswered = this.#unanswered.filter((waiting) => waiting.index > index);
+    for (const { answer } of due) answer();
+  }
+
+  // Who was to decide it is lost. What has a place in this log is committed or cut with it; of the rest nobody knows.
+  #unsettle(id: string, primary: number): void {
+    if (this.#tail.items.some(({ mutation }) => mutation.id === id)) return;
+    const detail = `the primary, instance ${primary}, was lost before it answered: outcome unknown`;
+    this.#settle(id, ({ reject }) => reject(new Outage('OutcomeUnknown', detail)));
+  }
+
+  // Joiner: what the pool committed meanwhile, in pages, each applied while the next is fetched.
+  async #fill(through: number, fetch: Running['fetch']): Promise<void> {
+    const { epoch } = this.#replication;
+    for (let after = this.#last; after.index < through;) {
+      let entries: readonly Entry[] | undefined;
+      try {
+        entries = await fetch(after);
+      } catch (error) {
+        // With the next link or view comes another greeting, and perhaps another gap.
+        if (this.#replication.epoch !== epoch || !this.#replication.reachesPrimary) return;
+        throw error;
+      }
+      if (this.#replication.epoch !== epoch) return;
+      if (entries === undefined) {
+        this.#replication.differs();
+        return;
+      }
+      const last = entries.at(-1);
+      assert(last !== undefined && last.index > after.index, 'a page goes on where the one before ended');
+      after = last;
+      this.#replication.fill(entries);
+      // One page at a time: each entry is judged, and its keys are opened in the slot.
+      if (this.#committed.index < last.index)
+        await new Promise<void>((resolve) => (this.#awaited = { index: last.index, resolve }));
+    }
   }
 
   // Called in the turn of the commit: no request may find the restored domain in the state and the old one in the slot.
@@ -303,16 +412,21 @@ export class Follower {
     return this.#domains.open(securityDomain);
   }
 
-  #cut(index: number): void {
+  #cut({ index, persisted }: StepOf<'cut'>): void {
     const cut = this.#tail.items.filter(({ entry }) => entry.index >= index);
     this.#tail.cut(index);
-    this.#lastIndex = index - 1;
+    this.#last = this.#tail.items.at(-1)?.entry ?? this.#committed;
     this.#lastTime = this.#tail.items.at(-1)?.entry.time ?? this.#lastTime;
     // Given to the store in the order of the steps: what is appended after this must not be cut by it.
     this.#persisting = Promise.all([this.#persisting, this.#store.cut(index)]).then(() => {
       for (const { mutation } of cut) this.#discard(mutation);
+      persisted();
     });
     this.#persisting.catch(this.#fail);
+    for (const { mutation } of cut) {
+      const detail = 'the primary was lost before every partition had the change: outcome unknown';
+      this.#settle(mutation.id, ({ reject }) => reject(new Outage('OutcomeUnknown', detail)));
+    }
   }
 
   #settle(id: string, how: (submission: Submission) => void): void {

@@ -31,6 +31,11 @@ export interface Hsm {
   /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */
   readonly clockOffset: Seconds;
   /**
+   * Throws an `Outage` unless this instance holds a lease of the present view: without one, what it holds may be old.
+   * Called in the turn in which state is read.
+   */
+  requireLease(): void;
+  /**
    * Resolves when no undecided mutation touches any of these tags; at once in nearly every case, and then returns
    * undefined instead of a promise. After a wait the caller starts again from its permission check. `keys` stands for
    * every key. Rejects with an `Outage` when the wait takes too long.

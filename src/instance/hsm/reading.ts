@@ -31,9 +31,13 @@ export function settledRead<T>(
 ): T | Promise<Awaited<T>> {
   const tags: (Tag | 'keys')[] = rightsTags(caller);
   if (touched !== undefined) tags.push(touched);
+  const current = (): T => {
+    hsm.requireLease();
+    return read();
+  };
   const wait = hsm.settled(tags);
-  if (wait === undefined) return read();
-  return wait.then(read) as Promise<Awaited<T>>;
+  if (wait === undefined) return current();
+  return wait.then(current) as Promise<Awaited<T>>;
 }
 
 /** Goes on only if the pool is in service and the caller holds the action at the scope. */

@@ -71,6 +71,7 @@ export interface NativePublicKey {
 }
 
 interface Addon {
+  bootTime(): number;
   install(makeError: (code: number, functionName: string, reason?: string) => Error): void;
   Library: new (modulePath: string) => NativeLibrary;
   PublicKey: new (subjectPublicKeyInfo: Uint8Array) => NativePublicKey;
@@ -84,5 +85,8 @@ addon.install((code, functionName, reason) => {
   const options = reason === undefined ? undefined : { cause: new Error(reason) };
   return new Pkcs11Error(code, functionName, options);
 });
+
+/** CLOCK_BOOTTIME in milliseconds. */
+export const bootTime = (): number => addon.bootTime();
 
 export const { Library: NativeLibrary, PublicKey: NativePublicKey, Session: NativeSession } = addon;

@@ -2,9 +2,9 @@
 // steps, and one loop in the room above takes them in order.
 import { randomUUID } from 'node:crypto';
 import type { Entry } from '../../values/entry.js';
+import type { Member, View } from '../../values/view.js';
 import type { Mesh } from './mesh.js';
 import { Replica, type Effect, type Log, type Message, type Verdict } from './replica.js';
-import type { View } from './view.js';
 
 export type Step =
   /**
@@ -20,17 +20,22 @@ export type Step =
   | { readonly kind: 'append'; readonly entry: Entry; readonly persisted: () => void }
   /** An entry of the primary: judge it again, prove it, write it, then say so. */
   | { readonly kind: 'prepare'; readonly entry: Entry; readonly persisted: () => void }
-  | Exclude<Effect, { kind: 'send' | 'judge' | 'append' | 'prepare' }>
-  /** Another member asks for something that is not a mutation. */
-  | {
-      readonly kind: 'asked';
-      readonly from: number;
-      readonly question: unknown;
-      readonly reply: (answer: unknown) => void;
-      readonly refuse: (reason: string) => void;
-    }
-  /** {@link Replication.inSync} or {@link Replication.decided} has changed. */
+  /** Undecided entries from this index on are void; said once the disk knows it. */
+  | { readonly kind: 'cut'; readonly index: number; readonly persisted: () => void }
+  | Exclude<Effect, { kind: 'send' | 'judge' | 'append' | 'prepare' | 'cut' }>
+  /** {@link Replication.inSync}, `decided`, `isPrimary` or `epoch` has changed. */
   | { readonly kind: 'standing' };
+
+/** Another member asks for something that is not a mutation. */
+export interface Asked {
+  readonly from: number;
+  readonly question: unknown;
+  readonly reply: (answer: unknown) => void;
+  readonly refuse: (reason: string) => void;
+}
+
+/** A change that waited for so long for a member holds up the pool: its disk, slot or link stands still. */
+const STUCK_MS = 5_000;
 
 type Packet =
   | { readonly type: 'replica'; readonly message: Message }
@@ -50,9 +55,11 @@ export class Replication {
   /** What members that started first have said on their present links: a hello comes once on each. */
   #early: { readonly member: number; readonly message: Message }[] = [];
   readonly #asking = new Map<string, Asking>();
-  readonly #steps: Step[] = [];
-  #wake: (() => void) | undefined;
+  readonly #steps = new Queue<Step>();
+  readonly #questions = new Queue<Asked>();
   #standing = '';
+  /** The entry that is to be committed next, and since when it was seen to be. */
+  #heldUp: { readonly index: number; readonly since: number } | undefined;
   readonly #onLink = new Set<() => void>();
 
   constructor(mesh: Mesh) {
@@ -77,16 +84,88 @@ export class Replication {
     mesh.on('message', (member, packet) => this.#received(member, packet as Packet));
   }
 
-  /** Takes part from now on, with the log as it is on the disk, all of it proven. */
-  start(self: number, view: View, log: Log): void {
-    this.#replica = new Replica(self, view, log);
+  /** Takes part from now on, with the log as it is on the disk, all of it proven; the first view comes after. */
+  start(self: Member, log: Log): void {
+    this.#replica = new Replica(self, log);
     for (const member of this.#linked) this.#replica.linked(member);
     for (const { member, message } of this.#early) this.#replica.received(member, message);
     this.#early = [];
     this.#collect();
   }
 
-  /** Linked with every member that this one depends on, and nothing missing. */
+  /** The view has changed; its epoch is on the disk. */
+  adopt(view: View): void {
+    this.#replica?.adopt(view);
+    this.#collect();
+  }
+
+  /** Committed entries in answer to a `gap` step. */
+  fill(entries: readonly Entry[]): void {
+    this.#replica?.fill(entries);
+    this.#collect();
+  }
+
+  /** In answer to a `gap` step: the primary has another entry where this log ends. */
+  differs(): void {
+    this.#replica?.differs();
+    this.#collect();
+  }
+
+  /** In answer to a `propose` step: it was not taken. */
+  declined(epoch: number, member: Member): void {
+    this.#replica?.declined(epoch, member);
+    this.#collect();
+  }
+
+  /** Takes no more changes; a `retired` step comes once nothing is undecided. */
+  retire(): void {
+    this.#replica?.retire();
+    this.#collect();
+  }
+
+  /** Takes back a submission that no primary was sent: true if so, and then it certainly does not happen. */
+  withdraw(id: string): boolean {
+    return this.#replica?.withdraw(id) ?? true;
+  }
+
+  /** Epoch of the view that this member goes by; 0 before the first. */
+  get epoch(): number {
+    return this.#replica?.epoch ?? 0;
+  }
+
+  /** This member orders. */
+  get isPrimary(): boolean {
+    return this.#replica?.isPrimary ?? false;
+  }
+
+  /** There is a link to whom this member follows. */
+  get reachesPrimary(): boolean {
+    const primary = this.#replica?.primary;
+    return primary !== undefined && this.#linked.has(primary);
+  }
+
+  /** The view includes this member. */
+  get isMember(): boolean {
+    return this.#replica?.isMember ?? false;
+  }
+
+  /** Instances that there is a link to. */
+  get reach(): number[] {
+    return [...this.#linked];
+  }
+
+  /** Instances, this one among them perhaps, that a change has waited for too long. `now` in milliseconds. */
+  stuck(now: number): readonly number[] {
+    const held = this.#replica?.heldUpBy;
+    if (held === undefined) {
+      this.#heldUp = undefined;
+      return [];
+    }
+    if (this.#heldUp?.index !== held.index) this.#heldUp = { index: held.index, since: now };
+    return now - this.#heldUp.since >= STUCK_MS ? held.instances : [];
+  }
+
+  /** In the view, with every member that this one depends on in step. */
   get inSync(): boolean {
     return this.#replica?.inSync ?? false;
   }
@@ -126,12 +205,13 @@ export class Replication {
   }
 
   /** The steps, in order, for one loop. */
-  async *steps(): AsyncGenerator<Step, never> {
-    for (;;) {
-      const step = this.#steps.shift();
-      if (step) yield step;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  steps(): AsyncGenerator<Step, never> {
+    return this.#steps.items();
+  }
+
+  /** What other members ask, for one loop; this member need not take part yet. */
+  questions(): AsyncGenerator<Asked, never> {
+    return this.#questions.items();
   }
 
   #received(member: number, packet: Packet): void {
@@ -146,8 +226,7 @@ export class Replication {
         break;
       case 'ask': {
         const { id, question } = packet;
-        this.#offer({
-          kind: 'asked',
+        this.#questions.push({
           from: member,
           question,
           reply: (answer) => this.#post(member, { type: 'answer', id, answer }),
@@ -197,15 +276,21 @@ export class Replication {
           });
           break;
         case 'cut':
-        case 'commit':
-        case 'refused':
-        case 'outage':
-        case 'damaged':
-          this.#offer(effect);
+          this.#offer({
+            kind: 'cut',
+            index: effect.index,
+            persisted: () => {
+              replica.cutPersisted();
+              this.#collect();
+            },
+          });
           break;
+        default:
+          this.#offer(effect);
       }
     }
-    const standing = `${String(replica.inSync)} ${String(replica.decided)}`;
+    const { inSync, decided, isPrimary, epoch } = replica;
+    const standing = JSON.stringify([inSync, decided, isPrimary, epoch]);
     if (standing === this.#standing) return;
     this.#standing = standing;
     this.#offer({ kind: 'standing' });
@@ -217,7 +302,25 @@ export class Replication {
 
   #offer(step: Step): void {
     this.#steps.push(step);
+  }
+}
+
+/** Waits for what one loop takes in order. */
+class Queue<T> {
+  readonly #waiting: T[] = [];
+  #wake: (() => void) | undefined;
+
+  push(item: T): void {
+    this.#waiting.push(item);
     this.#wake?.();
     this.#wake = undefined;
+  }
+
+  async *items(): AsyncGenerator<T, never> {
+    for (;;) {
+      const item = this.#waiting.shift();
+      if (item !== undefined) yield item;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
   }
 }

@@ -90,6 +90,23 @@ export class CommittedState<Tables extends object> {
     });
   }
 
+  /**
+   * Up to `count` records of those that are on the disk, spread over all of them.
+   * @param random numbers from 0 up to 1.
+   */
+  sample<T extends keyof Tables & string>(table: T, count: number, random: () => number): Tables[T][] {
+    const name = tableOf(table);
+    const last = this.#database.prepare(`SELECT max(rowid) FROM ${name}`).pluck().get() as number | null;
+    // Rows are numbered as they came: some numbers are missing, and a search for the next costs nothing.
+    const next = this.#database.prepare(`SELECT id FROM ${name} WHERE rowid >= ? LIMIT 1`).pluck();
+    const ids = new Set<string>();
+    for (let place = 0; place < count; place += 1) {
+      const id = next.get(1 + Math.floor(((place + random()) / count) * (last ?? 0))) as string | undefined;
+      if (id !== undefined) ids.add(id);
+    }
+    return [...ids].map((id) => this.get(table, id)).filter((record) => record !== undefined);
+  }
+
   /** Makes the changes of entry `index` visible. */
   apply(index: number, changes: readonly RecordChange[]): void {
     for (const { table, id, value } of changes) {

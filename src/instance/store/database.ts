@@ -1,6 +1,9 @@
 // The sealed file: one SQLite database, encrypted page by page with a key that only the instance's own slot can
-// derive. Opened twice, by the writer in its worker thread and read-only by the thread that serves.
+// derive. Opened twice, by the writer in its worker thread and read-only by the thread that serves; and once more for
+// each snapshot that is being read.
+import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3-multiple-ciphers';
+import { decode, encode } from '../../values/cbor.js';
 
 export type Connection = Database.Database;
 
@@ -64,8 +67,31 @@ function prepareTables(database: Connection, tables: readonly string[]): void {
         `CREATE TABLE IF NOT EXISTS ${tableOf(name)} (id TEXT PRIMARY KEY, record BLOB NOT NULL)`,
       );
     }
+    // Made with the file, and never changed: it is what the view knows this store by.
+    database
+      .prepare("INSERT OR IGNORE INTO meta (name, value) VALUES ('store', ?)")
+      .run(encode(randomUUID()));
   })();
 }
+
+/** What the file says of itself. */
+export interface Meta {
+  /** Random, of this file alone. */
+  readonly store: string;
+  /** Highest epoch of a view that this member has seen; 0 before the first. */
+  readonly epoch: number;
+  /** Index of the newest entry that the tables include. */
+  readonly applied: number;
+}
+
+export function readMeta(database: Connection): Meta {
+  const rows = database.prepare('SELECT name, value FROM meta').raw().all() as [string, Buffer][];
+  const values = Object.fromEntries(rows.map(([name, value]) => [name, decode(value)]));
+  return { epoch: 0, applied: 0, ...values } as Meta;
+}
+
+/** Columns of the log, named as in an `Entry`. */
+export const ENTRY_COLUMNS = 'idx AS "index", epoch, time, mutation, changesHash, hash';
 
 /** Name of a state table in the database. */
 export function tableOf(name: string): string {

@@ -3,16 +3,19 @@
 // still in the log and are decided again.
 //
 // Invariants: the tables hold exactly the entries through `applied`; the log holds every entry after `applied`
-// without a gap.
+// without a gap. A store has one id for life: another file is another member.
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../values/assert.js';
-import { decode, encode } from '../../values/cbor.js';
+import { wipe } from '../../values/bytes.js';
+import { encode } from '../../values/cbor.js';
 import { CommittedState, type RecordChange } from './committed-state.js';
-import { openDatabase, type Connection } from './database.js';
+import { ENTRY_COLUMNS, openDatabase, readMeta, type Connection } from './database.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../values/entry.js';
+import { openSnapshot, removeStore, type Snapshot } from './snapshot.js';
 import type { Batch, RecordWrite, WriterAnswer, WriterData } from './writer.js';
 
 /** Committed entries kept in the log for members that must catch up. */
@@ -25,16 +28,32 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Keeps entries in the log that would be dropped otherwise. */
+export interface LogHold {
+  /** From here on only what follows this index is kept. Never less than before. */
+  advance(index: number): void;
+  release(): void;
+}
+
 /** `Tables` gives the type of the state's records by name of their table. */
 export class Store<Tables extends object> {
   /** Committed state. */
   readonly state: CommittedState<Tables>;
+  /** Random, made with the file. */
+  readonly id: string;
+  readonly #place: { readonly path: string; readonly key: Buffer; readonly tables: readonly string[] };
   readonly #writer: Worker;
   /** The writer has ended, by itself or because it was told to. */
   readonly #exit: Promise<void>;
   readonly #reader: Connection;
   #applied: number;
+  #epoch: number;
+  #epochSet: number;
   #cutFrom: number | undefined;
+  /** Of the batch that is with the writer. */
+  #cutting: number | undefined;
+  readonly #holds = new Set<{ after: number }>();
+  readonly #snapshots = new Set<Snapshot>();
   #append: Entry[] = [];
   #writes: RecordWrite[] = [];
   #waiting: Waiting[] = [];
@@ -43,12 +62,20 @@ export class Store<Tables extends object> {
   #failure: Error | undefined;
   #idle: (() => void)[] = [];
 
-  private constructor(writer: Worker, reader: Connection, tables: readonly string[]) {
+  private constructor(
+    writer: Worker,
+    reader: Connection,
+    place: { readonly path: string; readonly key: Buffer; readonly tables: readonly string[] },
+  ) {
     this.#writer = writer;
     this.#exit = new Promise((resolve) => writer.once('exit', () => resolve()));
     this.#reader = reader;
-    this.state = new CommittedState(reader, tables);
-    this.#applied = readApplied(reader);
+    this.#place = place;
+    this.state = new CommittedState(reader, place.tables);
+    const { store, epoch, applied } = readMeta(reader);
+    this.id = store;
+    this.#applied = applied;
+    this.#epoch = this.#epochSet = epoch;
   }
 
   /**
@@ -62,6 +89,8 @@ export class Store<Tables extends object> {
     key: Uint8Array,
     tables: readonly (keyof Tables & string)[],
   ): Promise<Store<Tables>> {
+    // Left by a file that was removed just before an end; it must not be taken for a part of the new one.
+    if (!existsSync(path)) await removeStore(path);
     const data: WriterData = { path, key: Uint8Array.from(key), tables };
     const writer = new Worker(join(__dirname, 'writer.js'), {
       workerData: data,
@@ -93,7 +122,8 @@ export class Store<Tables extends object> {
       const directory = await open(dirname(path));
       await directory.sync().finally(() => directory.close());
       reader = openDatabase(path, key, { readonly: true });
-      return new Store<Tables>(writer, reader, tables);
+      // SQLite holds the key too as long as the file is open; this copy is for the connections of snapshots.
+      return new Store<Tables>(writer, reader, { path, key: Buffer.from(key), tables });
     } catch (error) {
       reader?.close();
       throw error;
@@ -107,12 +137,22 @@ export class Store<Tables extends object> {
     return this.#applied;
   }
 
+  /** Highest epoch of a view that {@link setEpoch} has stored; 0 before the first. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Resolves when the epoch is on the disk. A lower one than before is refused by an assertion. */
+  setEpoch(epoch: number): Promise<void> {
+    assert(epoch >= this.#epochSet, 'the epoch of a store does not fall');
+    this.#epochSet = epoch;
+    return this.#flushed();
+  }
+
   /** Index and hash of the entry that the tables include last, and the entries after it in order. For start-up. */
   readLog(): { readonly base: Head & { readonly time: number }; readonly tail: readonly Entry[] } {
     const rows = this.#reader
-      .prepare(
-        'SELECT idx AS "index", epoch, time, mutation, changesHash, hash FROM log WHERE idx >= ? ORDER BY idx',
-      )
+      .prepare(`SELECT ${ENTRY_COLUMNS} FROM log WHERE idx >= ? ORDER BY idx`)
       .all(this.#applied) as Entry[];
     const base = rows[0];
     if (this.#applied === 0) {
@@ -122,6 +162,80 @@ export class Store<Tables extends object> {
     assert(base?.index === this.#applied, 'the log holds the entry that was applied last');
     rows.forEach((entry, place) => assert(entry.index === this.#applied + place, 'the log has no gap'));
     return { base: { index: base.index, hash: base.hash, time: base.time }, tail: rows.slice(1) };
+  }
+
+  /**
+   * Entries that follow `index`, in order, committed or not: those that are on the disk by now. At least one if there is
+   * any, else up to about `bytesMax` of mutations. Asserts that the log reaches back so far: see {@link hashAt}.
+   */
+  entriesAfter(index: number, bytesMax: number): Entry[] {
+    const found: Entry[] = [];
+    let bytes = 0;
+    const rows = this.#reader
+      .prepare(`SELECT ${ENTRY_COLUMNS} FROM log WHERE idx > ? AND idx < ? ORDER BY idx`)
+      .iterate(index, this.#end) as IterableIterator<Entry>;
+    for (const entry of rows) {
+      bytes += entry.mutation.length;
+      if (found.length > 0 && bytes > bytesMax) break;
+      found.push(entry);
+      assert(entry.index === index + found.length, 'the log reaches back to what is asked for');
+    }
+    return found;
+  }
+
+  /**
+   * Hash of the entry at `index`, or of the empty log for 0; undefined when the log does not reach back so far any more,
+   * or when there is no such entry on the disk yet.
+   */
+  hashAt(index: number): Uint8Array | undefined {
+    if (index === 0) {
+      const first = this.#reader.prepare('SELECT min(idx) FROM log').pluck().get() as number | null;
+      return (first ?? 1) === 1 ? EMPTY_HEAD.hash : undefined;
+    }
+    if (index >= this.#end) return undefined;
+    const hash = this.#reader.prepare('SELECT hash FROM log WHERE idx = ?').pluck().get(index);
+    return hash as Buffer | undefined;
+  }
+
+  // Entries from here on are being removed, or others are taking their places.
+  get #end(): number {
+    return Math.min(this.#cutFrom ?? Infinity, this.#cutting ?? Infinity);
+  }
+
+  /** Keeps the entry at `after`, if it is there now, and what follows it until the hold is released. */
+  keepLog(after: number): LogHold {
+    const hold = { after };
+    this.#holds.add(hold);
+    return {
+      advance: (index) => (hold.after = Math.max(hold.after, index)),
+      release: () => void this.#holds.delete(hold),
+    };
+  }
+
+  /** The state as it is on the disk now, to be read page by page while writes go on. The caller closes it. */
+  async snapshot(): Promise<Snapshot> {
+    // What is applied in memory alone would be missing.
+    await this.#flushed();
+    const { path, key, tables } = this.#place;
+    const snapshot = await openSnapshot(path, key, tables);
+    this.#snapshots.add(snapshot);
+    return {
+      ...snapshot,
+      close: () => {
+        this.#snapshots.delete(snapshot);
+        return snapshot.close();
+      },
+    };
+  }
+
+  /** SHA-256 over all records through `index`, lower-case hex; see `StateDigest`. */
+  async digest(): Promise<{ readonly index: number; readonly digest: string }> {
+    const snapshot = await this.snapshot();
+    try {
+      return { index: snapshot.base?.index ?? 0, digest: await snapshot.digest() };
+    } finally {
+      await snapshot.close();
+    }
   }
 
   /** Resolves when the entries are on the disk. Calls are written in order; those that wait are written together. */
@@ -155,6 +269,9 @@ export class Store<Tables extends object> {
       await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
     clearTimeout(this.#timer);
+    // The last connection that is closed takes everything into the one file.
+    await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()));
+    wipe(this.#place.key);
     this.#reader.close();
     this.#writer.postMessage('close');
     await this.#exit;
@@ -181,7 +298,8 @@ export class Store<Tables extends object> {
       append: this.#append,
       writes: this.#writes,
       applied: this.#applied,
-      trimThrough: Math.max(0, this.#applied - LOG_KEPT),
+      ...(this.#epochSet === this.#epoch ? {} : { epoch: this.#epochSet }),
+      trimThrough: this.#trimThrough(),
     };
     const waiting = this.#waiting;
     if (
@@ -193,12 +311,15 @@ export class Store<Tables extends object> {
       this.#wakeIdle();
       return;
     }
+    this.#cutting = this.#cutFrom;
     this.#cutFrom = undefined;
     this.#append = [];
     this.#writes = [];
     this.#waiting = [];
     this.#busy = true;
     this.#done = () => {
+      this.#cutting = undefined;
+      this.#epoch = batch.epoch ?? this.#epoch;
       this.state.flushed(batch.applied);
       for (const { resolve } of waiting) resolve();
     };
@@ -206,6 +327,12 @@ export class Store<Tables extends object> {
       for (const { reject } of waiting) reject(error);
     };
     this.#writer.postMessage(batch);
+  }
+
+  // The entry that is held stays too: by its hash a member finds that its own log leads there.
+  #trimThrough(): number {
+    const kept = [...this.#holds].map(({ after }) => after - 1);
+    return Math.max(0, Math.min(this.#applied - LOG_KEPT, ...kept));
   }
 
   #done: () => void = () => undefined;
@@ -244,10 +371,4 @@ export class Store<Tables extends object> {
     for (const wake of this.#idle) wake();
     this.#idle = [];
   }
-}
-
-function readApplied(reader: Connection): number {
-  const bytes = reader.prepare("SELECT value FROM meta WHERE name = 'applied'").pluck().get() as
-    Buffer | undefined;
-  return bytes ? (decode(bytes) as number) : 0;
 }

@@ -18,6 +18,8 @@ export interface Batch {
   readonly writes: readonly RecordWrite[];
   /** Index through which `writes` bring the tables. */
   readonly applied: number;
+  /** Of a view; nothing is written when there is no newer one. */
+  readonly epoch?: number;
   /** Entries at or below this index are dropped from the log. */
   readonly trimThrough: number;
 }
@@ -75,6 +77,7 @@ const write = database.transaction((batch: Batch) => {
     else puts.get(table)?.run(id, record);
   }
   setMeta.run('applied', encode(batch.applied));
+  if (batch.epoch !== undefined) setMeta.run('epoch', encode(batch.epoch));
   if (batch.trimThrough > 0) trim.run(batch.trimThrough);
 });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { SignJWT, generateKeyPair } from 'jose';
 import { loginKeyOf } from '../../../src/fabric/login/login-key.js';
-import { privateDirectory } from '../programs/fake-pool.js';
+import { eventually, privateDirectory } from '../programs/fake-pool.js';
 import { startedFabric } from '../programs/started-fabric.js';
 import type { Answer, StartedFabric } from '../programs/started-fabric.js';
 
@@ -216,14 +216,42 @@ test('control: a partition is paused, resumed and killed on request', async () =
     authorized(`/trivet/pools/${pool}/partitions/${id}/${what}`, 'POST');
   const instance = (id: number): unknown => started.fabric.status().pools[0]?.instances[id];
   const { pid } = instance(2) as { pid: number };
+  const whole = (): boolean =>
+    started.fabric.status().pools[0]?.instances.every(({ inSync }) => inSync) === true;
   expect((await fault('2', 'pause')).json).toEqual({ id: 2, pid });
   expect(instance(2)).toMatchObject({ paused: true });
   await fault('2', 'resume');
   expect(instance(2)).not.toHaveProperty('paused');
   expect((await fault('2', 'kill')).json).toEqual({ id: 2, pid });
-  expect(instance(2)).toMatchObject({ role: 'down', pid: null, reason: 'ended by SIGKILL' });
-  expect((await fault('2', 'kill')).status).toBe(409);
+  expect(instance(2)).toMatchObject({ inSync: false, restarts: 1, reason: 'ended by SIGKILL' });
+  await eventually(whole);
   for (const id of ['3', '-1', '00', 'x']) expect((await fault(id, 'kill')).status).toBe(404);
   expect((await fault('0', 'explode')).status).toBe(404);
   expect((await fault('0', 'kill', 'other')).status).toBe(404);
+});
+
+test('control: a partition is wiped, all are started again, and their digests compared', async () => {
+  const dev = (): unknown => started.fabric.status().pools[0];
+  const pidOf = (id: number): number | null | undefined =>
+    started.fabric.status().pools[0]?.instances[id]?.pid;
+  const before = pidOf(1);
+  expect((await authorized('/trivet/pools/dev/partitions/1/wipe', 'POST')).json).toEqual({
+    id: 1,
+    pid: before,
+  });
+  // Until it has joined, nothing else can be spared.
+  const early = await authorized('/trivet/pools/dev/restart', 'POST');
+  const refused = [409, expect.stringMatching(/^Partition 1 of dev is not in sync/)];
+  const { message } = (early.json['error'] ?? {}) as { message?: string };
+  if (early.status !== 200) expect([early.status, message]).toEqual(refused);
+  await eventually(() => JSON.stringify(dev()).match(/"inSync":true/g)?.length === 3);
+  const old = [0, 1, 2].map(pidOf);
+  const restarted = await authorized('/trivet/pools/dev/restart', 'POST');
+  expect(restarted.json).toEqual(dev());
+  expect([0, 1, 2].map(pidOf).filter((pid) => old.includes(pid))).toEqual([]);
+  const { json } = await authorized('/trivet/pools/dev/digest', 'POST');
+  expect(json).toMatchObject({ index: 7, equal: true });
+  for (const path of ['restart', 'digest']) {
+    expect((await authorized(`/trivet/pools/other/${path}`, 'POST')).status).toBe(404);
+  }
 });

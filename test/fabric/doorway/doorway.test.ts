@@ -5,8 +5,9 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { Doorway } from '../../../src/fabric/doorway/doorway.js';
 import type { Destination, DoorwayLimits } from '../../../src/fabric/doorway/doorway.js';
-import { Pool, createPool } from '../../../src/fabric/pools/pool.js';
-import { fakeModule, helloOf, privateDirectory, program } from '../programs/fake-pool.js';
+import { createPool } from '../../../src/fabric/pools/pool-file.js';
+import { Pool } from '../../../src/fabric/pools/pool.js';
+import { changeWish, fakeModule, helloOf, privateDirectory, program } from '../programs/fake-pool.js';
 import type { Wish } from '../programs/fake-pool.js';
 
 const DOMAIN = 'managedhsm.localhost';
@@ -19,7 +20,10 @@ afterEach(async () => {
   await Promise.all(pools.splice(0).map((pool) => pool.kill()));
 });
 
-async function startPool(name: string, wish: Wish = {}): Promise<{ pool: Pool; root: string }> {
+async function startPool(
+  name: string,
+  wish: Wish = {},
+): Promise<{ pool: Pool; root: string; module: string }> {
   createPool(directory, name, {
     tenantId: '',
     administrators: [],
@@ -37,7 +41,7 @@ async function startPool(name: string, wish: Wish = {}): Promise<{ pool: Pool; r
   );
   pools.push(pool);
   await pool.ready();
-  return { pool, root };
+  return { pool, root, module };
 }
 
 async function openDoorway(destinations: readonly Destination[], limits?: DoorwayLimits): Promise<number> {
@@ -150,8 +154,9 @@ test('doorway: any name leads to the only pool', async () => {
 });
 
 test('doorway: with instances killed, the others take every connection; with none left, it is closed', async () => {
-  const { pool, root } = await startPool('kills');
+  const { pool, root, module } = await startPool('kills');
   const port = await openDoorway([pool]);
+  changeWish(module, { fails: [0, 1, 2] });
   const end = async (id: number): Promise<void> => {
     pool.instance(id)?.kill();
     await pool.instance(id)?.ended;

@@ -1,12 +1,23 @@
 // Speaks an instance's side of messages.ts and serves HTTPS on the sockets that it is handed: answers who it is and
-// echoes bodies. Holds no key worth the name. What it should do wrong lies in the file that is named as
-// the PKCS#11 module.
+// echoes bodies. Holds no key worth the name. What it should do wrong lies in the file that is named as the PKCS#11
+// module, which it reads again whenever it asks for a lease. Its store is store.json in its directory, and what others
+// would learn over links the primary reads from their directories.
 const { Buffer } = require('node:buffer');
-const { readFileSync } = require('node:fs');
+const { randomUUID } = require('node:crypto');
+const { readFileSync, renameSync, writeFileSync } = require('node:fs');
 const https = require('node:https');
+const { join } = require('node:path');
 
+const LEASE_EVERY_MS = 50;
+
+let started;
+let wish;
 let server;
-let sendReport;
+let peers = [];
+let store;
+let view;
+let leasing;
+const proposed = new Set();
 
 process.on('disconnect', () => process.exit(1));
 process.on('message', (message, socket) => {
@@ -14,18 +25,33 @@ process.on('message', (message, socket) => {
     case 'start':
       return start(message);
     case 'peers':
-      server.peers = message.peers;
-      return sendReport();
+      peers = message.peers;
+      server.peers = peers;
+      return open(message.donor);
+    case 'view':
+      return follow(message.view);
+    case 'lease':
+      return undefined;
+    case 'declined':
+      proposed.delete(message.member.store);
+      return undefined;
+    case 'retire':
+      process.send({ kind: 'retired' });
+      return undefined;
+    case 'digest':
+      return digest(message.id);
     case 'connection':
       if (!socket) return undefined;
-      if (server.wish.raw) return echo(message.head, socket);
+      if (wish.raw) return echo(message.head, socket);
       socket.unshift(message.head);
       return server.emit('connection', socket);
     case 'clock':
-      if (server.wish.silent !== server.instance) process.send({ kind: 'clockSet', offset: message.offset });
+      if (wish.silent !== started.instance) process.send({ kind: 'clockSet', offset: message.offset });
       return undefined;
     case 'drain':
-      if (server.wish.deaf) return undefined;
+      if (!wish.deaf) process.send({ kind: 'drained' });
+      return undefined;
+    case 'leave':
       return process.exit(0);
     default:
       throw new Error(`unknown message ${message.kind}`);
@@ -39,12 +65,30 @@ function echo(head, socket) {
   socket.pipe(socket);
 }
 
-function start(message) {
-  const wish = JSON.parse(readFileSync(message.module, 'utf8'));
-  if (wish.fails === message.instance) {
-    process.send({ kind: 'failed', reason: 'has no token' }, () => process.exit(3));
-    return;
+function readWish() {
+  wish = JSON.parse(readFileSync(started.module, 'utf8'));
+}
+
+function readStore(directory) {
+  try {
+    return JSON.parse(readFileSync(join(directory, 'store.json'), 'utf8'));
+  } catch {
+    return undefined;
   }
+}
+
+function writeStore() {
+  const file = join(started.directory, 'store.json');
+  writeFileSync(`${file}.new`, JSON.stringify(store));
+  renameSync(`${file}.new`, file);
+}
+
+function start(message) {
+  started = message;
+  readWish();
+  if ([wish.fails].flat().includes(message.instance)) return fail('has no token', false);
+  if (wish.damaged === message.instance && readStore(message.directory))
+    return fail('has a broken store', true);
   if (wish.crashes === message.instance) process.abort();
   server = https.createServer({ key: wish.key, cert: wish.certificate }, (request, response) => {
     const chunks = [];
@@ -58,27 +102,101 @@ function start(message) {
         );
     });
   });
-  server.wish = wish;
-  server.instance = message.instance;
   process.send({ kind: 'clockSet', offset: message.clockOffset });
   server.on('tlsClientError', () => undefined);
-  sendReport = () =>
-    process.send({
-      kind: 'serving',
-      report: {
-        role: message.instance === 0 ? 'primary' : 'backup',
-        inSync: true,
-        epoch: 1,
-        committed: 0,
-        keys: 0,
-        activation: 'Active',
-        ownerFingerprint: wish.disagreesOnOwner === message.instance ? 'ff'.repeat(32) : '0f'.repeat(32),
-        rootCertificate: wish.disagrees === message.instance ? 'another' : (wish.root ?? 'a root'),
-      },
-    });
   process.send({
     kind: 'introduced',
     certificate: `certificate ${message.instance}`,
     port: 40_000 + message.instance,
+  });
+}
+
+// What a process says just before it exits lies in the channel: nothing waits for it to be read.
+function fail(reason, damaged) {
+  process.send({ kind: 'failed', reason, damaged }, () => process.exit(3));
+}
+
+// Who has no store makes one, and needs a donor for it, but for the instance that founds the pool.
+function open(donor) {
+  if (leasing || wish.closed === started.instance) return;
+  store = readStore(started.directory);
+  if (!store) {
+    const founds = started.found && started.instance === 0;
+    if (!founds && !peers.some(({ instance }) => instance === donor)) return;
+    store = { store: randomUUID(), epoch: 0 };
+    writeStore();
+  }
+  process.send({ kind: 'opened', store: store.store, epoch: store.epoch });
+  leasing = setInterval(ask, LEASE_EVERY_MS);
+}
+
+function ask() {
+  readWish();
+  const { instance } = started;
+  if (wish.mute === instance) return;
+  const apart = wish.apart ?? [];
+  const reach = peers
+    .map((peer) => peer.instance)
+    .filter((peer) => !apart.includes(peer) && !apart.includes(instance));
+  process.send({
+    kind: 'lease',
+    asked: 1_000,
+    epoch: view?.epoch ?? 0,
+    reach,
+    stuck: isPrimary() ? (wish.stuck ?? []) : [],
+    accuses: wish.accuses === instance,
+  });
+  if (isPrimary()) proposeOthers();
+}
+
+function isPrimary() {
+  return view !== undefined && view.primary === started.instance;
+}
+
+function proposeOthers() {
+  for (const { instance } of peers) {
+    const theirs = readStore(join(started.directory, '..', String(instance)));
+    if (!theirs || proposed.has(theirs.store) || wish.excluded === instance) continue;
+    if (view.inSync.some((member) => member.store === theirs.store)) continue;
+    proposed.add(theirs.store);
+    process.send({ kind: 'propose', epoch: view.epoch, member: { instance, store: theirs.store } });
+  }
+}
+
+function follow(newest) {
+  view = newest;
+  proposed.clear();
+  store.epoch = view.epoch;
+  writeStore();
+  if (!view.inSync.some((member) => member.store === store.store)) {
+    process.send({ kind: 'joining', phase: 'log', done: 1, total: 3 });
+    return;
+  }
+  const { instance } = started;
+  process.send({
+    kind: 'serving',
+    report: {
+      role: isPrimary() ? 'primary' : 'backup',
+      inSync: true,
+      epoch: view.epoch,
+      port: 50_000 + instance,
+      committed: 0,
+      keys: 0,
+      activation: 'Active',
+      ownerFingerprint: wish.disagreesOnOwner === instance ? 'ff'.repeat(32) : '0f'.repeat(32),
+      rootCertificate: wish.disagrees === instance ? 'another' : (wish.root ?? 'a root'),
+    },
+  });
+}
+
+// One that lags stands at the index of the others from the third question on.
+function digest(id) {
+  const { instance } = started;
+  const index = wish.lags === instance && id < 3 ? 6 : 7;
+  process.send({
+    kind: 'digest',
+    id,
+    index,
+    digest: wish.differs === instance ? 'b'.repeat(64) : 'a'.repeat(64),
   });
 }

@@ -1,6 +1,6 @@
 // What tests of the fabric stand on: a private directory, and instances that are not real but serve TLS.
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,9 +11,11 @@ import { issueCertificate, keyIdOf, toPem } from '../../../src/values/certificat
 
 export const program = { script: join(__dirname, 'fake-instance.cjs') };
 
+let made = 0;
+
 export interface Wish {
-  /** This instance says that it failed. */
-  readonly fails?: number;
+  /** These instances say that they failed. */
+  readonly fails?: number | readonly number[];
   /** This one aborts without a word. */
   readonly crashes?: number;
   /** This one reports another TLS root than the others. */
@@ -24,8 +26,26 @@ export interface Wish {
   readonly raw?: true;
   /** This one says nothing of a clock that is moved. */
   readonly silent?: number;
-  /** None leaves when told to. */
+  /** None finishes when told to. */
   readonly deaf?: true;
+  /** This one says that its store is broken, if it has one. */
+  readonly damaged?: number;
+  /** This one does not open its store. */
+  readonly closed?: number;
+  /** This one asks for no lease. */
+  readonly mute?: number;
+  /** These have no links. */
+  readonly apart?: readonly number[];
+  /** The primary says that changes wait for these. */
+  readonly stuck?: readonly number[];
+  /** This one accuses the primary. */
+  readonly accuses?: number;
+  /** The primary does not propose this one. */
+  readonly excluded?: number;
+  /** This one comes to the others' index only when asked a third time. */
+  readonly lags?: number;
+  /** This one holds something else. */
+  readonly differs?: number;
 }
 
 /** A directory that is gone after the tests of the file. */
@@ -33,6 +53,14 @@ export function privateDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'trivet-fabric-'));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
+}
+
+/** Changes what instances do wrong from now on; what is not given is as it should be. */
+export function changeWish(module: string, wish: Wish): void {
+  const { key, certificate, root } = JSON.parse(readFileSync(module, 'utf8')) as Record<string, string>;
+  // Renamed into place: they may be reading it.
+  writeFileSync(`${module}.new`, JSON.stringify({ ...wish, key, certificate, root }));
+  renameSync(`${module}.new`, module);
 }
 
 /** Writes what the fake instances need; the path goes in the place of the PKCS#11 module. */
@@ -68,7 +96,7 @@ export async function fakeModule(
       authorityKeyId: keyIdOf(authoritySpki),
     }),
   );
-  const module = join(directory, `module-${Object.keys(wish).join('-')}.json`);
+  const module = join(directory, `module-${(made += 1)}.json`);
   const key = server.privateKey.export({ format: 'pem', type: 'pkcs8' });
   writeFileSync(module, JSON.stringify({ ...wish, key, certificate, root }));
   return { module, root };
@@ -103,4 +131,9 @@ export async function gone(pid: number): Promise<void> {
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** Resolves once the condition holds; polls, since what it asks may be told by nobody. */
+export async function eventually(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

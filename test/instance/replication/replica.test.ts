@@ -1,9 +1,9 @@
 // The rules of the replica machine, each as a story. Take a rule out of replica.ts and its story breaks.
 import { Replica, type Effect, type Message } from '../../../src/instance/replication/replica.js';
 import { chain } from '../../../src/instance/replication/entry.js';
-import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
 import { encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
+import type { Member, View } from '../../../src/values/view.js';
 import { play } from './scenario.js';
 
 const scenarios: readonly (readonly [rule: string, story: string])[] = [
@@ -65,38 +65,88 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'while a member is missing a submission gets no index, and its caller is told that it certainly did not happen',
+    'a silent backup holds a change up until the view goes on without it',
     `
     cut link 0-2
     submit k1 at 0
-    expect answer k1 = TooFewInSync
-    submit k2 at 1
+    accept k1
     deliver all
-    expect answer k2 = TooFewInSync
-    submit k3 at 2
-    expect answer k3 = TooFewInSync
-    expect log 0 =
-    link 0-2
-    settle
-    submit k4 at 2
-    settle
-    expect log 0 = k4
-    expect answer k4 = committed
+    persist 0
+    persist 1
+    deliver all
+    expect committed 0 = 0
+    expect answer k1 = none
+    crash 2
+    drop 2
+    expect view 2: 0 of 0 1
+    hear all
+    deliver all
+    expect committed 0 = 1
+    expect answer k1 = committed
     `,
   ],
   [
-    'a member that is lost while the judge thinks is missing when it has thought',
+    'in a view of one nothing new gets an index, and its caller is told that it certainly did not happen',
     `
-    submit k1 at 1
-    deliver all
-    cut link 0-2
-    accept k1
-    deliver all
+    crash 2
+    drop 2
+    crash 1
+    drop 1
+    hear all
+    submit k1 at 0
     expect answer k1 = TooFewInSync
     expect log 0 =
-    link 0-2
+    `,
+  ],
+  [
+    'what is judged when the view has become too small gets no index',
+    `
+    submit k1 at 0
+    crash 2
+    drop 2
+    crash 1
+    drop 1
+    hear all
+    accept k1
+    expect answer k1 = TooFewInSync
+    expect log 0 =
+    `,
+  ],
+  [
+    'a tail commits in a view of one, and is answered once a second disk has it',
+    `
+    submit k1 at 0
+    accept k1
+    crash 1
+    drop 1
+    crash 2
+    drop 2
+    persist 0
+    hear all
+    expect committed 0 = 1
+    expect answer k1 = none
+    restart 1
+    link 0-1
     settle
-    expect log 1 =
+    expect answer k1 = committed
+    expect disk 1 = k1
+    `,
+  ],
+  [
+    'what a dropped member had confirmed is on its disk, and may be answered in a view of one',
+    `
+    submit k1 at 0
+    accept k1
+    deliver all
+    persist 1
+    deliver all            # prepared by 1
+    crash 1
+    drop 1
+    crash 2
+    drop 2
+    persist 0
+    hear all
+    expect answer k1 = committed
     `,
   ],
   [
@@ -105,16 +155,18 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     cut link 0-2
     link 0-2
     submit k1 at 0
-    expect answer k1 = TooFewInSync
+    accept k1
+    persist 0
+    deliver 0>1
+    persist 1
+    deliver 1>0
     deliver 2>0            # hello
     deliver 0>2            # the tail
-    submit k2 at 0
-    expect answer k2 = TooFewInSync
-    deliver 2>0            # prepared
-    submit k3 at 0
-    settle
-    expect answer k3 = committed
-    expect log 2 = k3
+    deliver 2>0            # it holds none of it
+    expect committed 0 = 0
+    persist 2
+    deliver 2>0
+    expect committed 0 = 1
     `,
   ],
   [
@@ -151,22 +203,6 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'a refusal that the judge comes to after a member was lost is not held until it is back',
-    `
-    submit k1 at 0
-    submit k2 at 0
-    submit k3 at 1
-    deliver all
-    accept k1
-    cut link 0-2
-    refuse k2
-    refuse k3
-    deliver all
-    expect answer k2 = TooFewInSync
-    expect answer k3 = TooFewInSync
-    `,
-  ],
-  [
     'a refusal of a primary that has nothing undecided is given while a member is missing, too',
     `
     submit k1 at 0
@@ -176,24 +212,7 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'a refusal whose entries may yet be lost is taken back: nothing happened, and it may be asked again',
-    `
-    submit k1 at 0
-    accept k1
-    submit k2 at 0
-    submit k3 at 1
-    deliver 1>0
-    refuse k2
-    refuse k3
-    cut link 0-2
-    deliver all
-    expect answer k2 = TooFewInSync
-    expect answer k3 = TooFewInSync
-    expect answer k1 = OutcomeUnknown
-    `,
-  ],
-  [
-    'a primary that lost an entry before it was on its disk: the backups cut theirs',
+    'a primary that lost an entry before it was on its disk: after a start of all, the backups cut theirs',
     `
     submit k1 at 1
     deliver all
@@ -202,8 +221,12 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     persist 1
     persist 2
     crash 0
-    expect answer k1 = OutcomeUnknown
+    crash 1
+    crash 2
+    renew
     restart 0
+    restart 1
+    restart 2
     link 0-1
     link 0-2
     settle
@@ -218,7 +241,7 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'a primary that still has the entry sends it again, and it is committed',
+    'a primary that still has the entry after a start of all sends it again, and it is committed',
     `
     submit k1 at 1
     deliver all
@@ -226,7 +249,12 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     persist 0              # the backups have not heard of it
     crash 0
     expect answer k1 = OutcomeUnknown
+    crash 1
+    crash 2
+    renew
     restart 0
+    restart 1
+    restart 2
     expect committed 0 = 0
     link 0-1
     link 0-2
@@ -234,6 +262,274 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     expect committed 0 = 1
     expect disk 1 = k1
     expect disk 2 = k1
+    `,
+  ],
+  [
+    'another primary commits what its log holds, and its caller at a backup that has it is answered',
+    `
+    submit k1 at 1
+    deliver all
+    accept k1
+    deliver all
+    persist 1
+    persist 2
+    crash 0
+    expect answer k1 = none
+    drop 0
+    expect view 2: 1 of 1 2
+    settle
+    expect committed 1 = 1
+    expect committed 2 = 1
+    expect answer k1 = committed
+    `,
+  ],
+  [
+    'another primary without the entry: the others cut theirs, and nobody claims to know what became of it',
+    `
+    cut link 0-1
+    submit k1 at 2
+    deliver all
+    accept k1
+    deliver all
+    persist 2
+    expect disk 2 = k1
+    crash 0
+    expect answer k1 = none
+    drop 0
+    expect view 2: 1 of 1 2
+    hear all
+    deliver all
+    expect answer k1 = OutcomeUnknown
+    expect log 2 =
+    `,
+  ],
+  [
+    'a backup confirms nothing while its cut is not on the disk: a crash would bring back what was cut',
+    `
+    cut link 0-1
+    submit k1 at 2
+    deliver all
+    accept k1
+    deliver all
+    persist 2
+    crash 0
+    drop 0
+    hear all
+    deliver all
+    expect log 2 =
+    expect disk 2 = k1
+    expect alone 1
+    persist 2
+    deliver all
+    expect disk 2 =
+    expect in sync 1
+    `,
+  ],
+  [
+    'what is submitted while there is no primary waits for the next',
+    `
+    crash 0
+    submit k1 at 1
+    submit k2 at 2
+    expect answer k1 = none
+    drop 0
+    settle
+    expect answer k1 = committed
+    expect answer k2 = committed
+    `,
+  ],
+  [
+    'what nobody was sent can be withdrawn, and certainly does not happen',
+    `
+    crash 0
+    submit k1 at 2
+    withdraw k1
+    drop 0
+    settle
+    expect answer k1 = withdrawn
+    expect log 1 =
+    `,
+  ],
+  [
+    'a primary that retires decides what it has taken, and what comes later goes to the next',
+    `
+    submit k1 at 1
+    deliver all
+    retire 0
+    submit k2 at 2
+    submit k3 at 0
+    deliver all
+    accept k1
+    deliver all
+    persist 0
+    persist 1
+    persist 2
+    deliver all
+    expect retired 0
+    expect answer k1 = committed
+    expect answer k2 = none
+    name 1
+    settle
+    expect answer k2 = committed
+    expect answer k3 = committed
+    expect log 0 = k1 k3 k2
+    `,
+  ],
+  [
+    'a primary that is asked for a submission after another was named gives it back',
+    `
+    submit k1 at 2         # on its way
+    name 1
+    hear all
+    settle
+    expect answer k1 = committed
+    expect log 1 = k1
+    `,
+  ],
+  [
+    'a joiner is added once it holds what is committed, and is waited for from the proposal on',
+    `
+    crash 2
+    drop 2
+    submit k1 at 0
+    settle
+    expect committed 0 = 1
+    restart 2
+    link 0-2
+    hear 2
+    deliver 2>0            # hello
+    deliver 0>2
+    fill 2
+    expect no proposal
+    persist 2
+    deliver 2>0
+    expect proposed 2
+    submit k2 at 0
+    accept k2
+    persist 0
+    deliver 0>1
+    persist 1
+    deliver 1>0
+    expect committed 0 = 1 # what if the view includes it already
+    decide
+    expect view 3: 0 of 0 1 2
+    hear all
+    settle
+    expect committed 0 = 2
+    expect log 2 = k1 k2
+    expect in sync 2
+    `,
+  ],
+  [
+    'a proposed joiner whose link is lost is waited for until the proposal is decided',
+    `
+    crash 2
+    drop 2
+    restart 2
+    link 0-2
+    hear 2
+    hear 0
+    hear 1
+    deliver all
+    expect proposed 2
+    cut link 0-2
+    submit k1 at 0
+    accept k1
+    deliver all
+    persist 0
+    persist 1
+    deliver all
+    expect committed 0 = 0
+    crash 2
+    decide                 # declined: it does not live
+    expect committed 0 = 1
+    `,
+  ],
+  [
+    'a joiner that was not proposed holds nothing up when it is gone',
+    `
+    crash 2
+    drop 2
+    submit k1 at 0
+    settle
+    restart 2
+    link 0-2
+    hear 2
+    deliver 2>0
+    deliver 0>2
+    cut link 0-2
+    submit k2 at 0
+    settle
+    expect answer k2 = committed
+    `,
+  ],
+  [
+    'a new primary proposes nobody before it has decided what it inherited',
+    `
+    submit k1 at 1
+    deliver all
+    accept k1
+    deliver all
+    persist 0
+    persist 1
+    crash 2
+    drop 2
+    crash 0
+    drop 0                 # 1 is alone with k1, which may have been answered
+    expect view 3: 1 of 1
+    restart 2
+    link 1-2
+    hear all
+    settle
+    expect committed 1 = 1
+    expect disk 2 = k1
+    expect view 4: 1 of 1 2
+    `,
+  ],
+  [
+    'a joiner whose tail was never decided loses it, and takes what was decided in its place',
+    `
+    cut link 0-1
+    submit k1 at 2
+    deliver all
+    accept k1
+    deliver all
+    persist 2              # 2 alone has k1
+    crash 0
+    crash 2
+    drop 0
+    drop 2
+    hear all
+    restart 0
+    link 0-1
+    settle
+    submit k2 at 1
+    settle
+    expect answer k2 = committed
+    restart 2
+    expect log 2 = k1
+    link 1-2
+    settle
+    expect sound 2
+    expect disk 2 = k2
+    expect view 5: 1 of 0 1 2
+    `,
+  ],
+  [
+    'a store that is new in the place of a member is no member: it joins',
+    `
+    submit k1 at 0
+    settle
+    crash 2
+    drop 2
+    lose 2
+    restart 2
+    link 0-2
+    link 1-2
+    settle
+    expect disk 2 = k1
+    expect in sync 2
+    expect view 3: 0 of 0 1 2
     `,
   ],
   [
@@ -249,7 +545,12 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     deliver all
     persist 1
     crash 0
+    crash 1
+    crash 2
+    renew
     restart 0
+    restart 1
+    restart 2
     link 0-1
     link 0-2
     settle
@@ -261,89 +562,67 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'a backup that crashes before its cut reached the disk cuts again, at the entry that took the place',
-    `
-    submit k1 at 0
-    accept k1
-    deliver all
-    persist 1
-    persist 2
-    crash 0
-    restart 0
-    link 0-1
-    link 0-2
-    deliver all
-    submit k2 at 0
-    accept k2
-    persist 0
-    crash 1                # its cut of k1 is not written
-    restart 1
-    expect log 1 = k1
-    link 0-1
-    link 1-2
-    settle
-    expect sound 1
-    expect disk 1 = k2
-    expect committed 0 = 1
-    `,
-  ],
-  [
     'a write that ends after its entry was cut does not count for the entry in its place',
     `
+    cut link 0-1
     submit k1 at 0
     accept k1
-    deliver all            # both backups begin to write k1
-    crash 0                # which loses it
-    restart 0
-    link 0-1
-    link 0-2
+    deliver all            # 2 begins to write k1
+    crash 0
+    drop 0                 # 1 orders, and has not heard of it
+    hear all
     deliver all
-    persist 2
-    deliver all
-    submit k2 at 0         # the next first entry
+    submit k2 at 1         # the next first entry
     accept k2
-    persist 0
-    deliver all
-    persist 2
-    deliver all
-    persist 1 once         # k1, cut meanwhile
-    deliver all
-    expect committed 0 = 0
-    expect answer k2 = none
     persist 1
     deliver all
-    expect committed 0 = 1
-    expect disk 1 = k2
+    persist 2 once         # k1, cut meanwhile
+    deliver all
+    expect committed 1 = 0
+    expect answer k2 = none
+    persist 2
+    deliver all
+    expect committed 1 = 1
+    expect disk 2 = k2
     `,
   ],
   [
-    'a primary without an entry that a backup knows to be committed: the backup does not follow, and cuts nothing',
+    'a primary without an entry that a backup knows to be committed: the backup does not follow, cuts nothing, and says so',
     `
     submit k1 at 0
     settle
     expect committed 1 = 1
+    flush 1
     crash 0
-    wipe 0
+    crash 1
+    crash 2
+    old 0                  # its directory is an older one
+    renew
     restart 0
+    restart 1
     link 0-1
+    hear all
     deliver all
-    expect damaged 1
+    expect accused 0
     expect log 1 = k1
     expect alone 0
-    submit k2 at 0
-    expect answer k2 = TooFewInSync
     `,
   ],
   [
-    'a backup without an entry that the pool committed is damaged, and holds up the pool',
+    'a backup without an entry that the pool committed is damaged',
     `
     submit k1 at 0
     settle
+    flush 0
+    crash 0
+    crash 1
     crash 2
-    wipe 2
+    old 2
+    renew
+    restart 0
     restart 2
     link 0-2
-    link 1-2
+    hear all
     deliver all
     expect damaged 2
     expect alone 0
@@ -357,7 +636,12 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     settle
     flush 1
     crash 0                # its tables were not written yet, its log was
+    crash 1
+    crash 2
+    renew
     restart 0
+    restart 1
+    restart 2
     expect committed 0 = 0
     expect log 0 = k1 k2
     link 0-1
@@ -388,7 +672,7 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
-    'a backup that restarts without its newest entry, not yet confirmed, gets it again',
+    'a backup that comes back without its newest entry, not yet confirmed, gets it again',
     `
     submit k1 at 0
     accept k1
@@ -396,7 +680,7 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     persist 0
     persist 1
     crash 2
-    expect answer k1 = OutcomeUnknown
+    drop 2
     restart 2
     expect log 2 =
     link 0-2
@@ -404,34 +688,15 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     settle
     expect committed 0 = 1
     expect disk 2 = k1
+    expect answer k1 = committed
     `,
   ],
   [
-    'a lost backup: accepted submissions are told that their outcome is unknown, and may be committed later',
-    `
-    submit k1 at 1
-    submit k2 at 0
-    deliver all
-    accept k1
-    accept k2
-    cut link 0-2
-    deliver all
-    expect answer k1 = OutcomeUnknown
-    expect answer k2 = OutcomeUnknown
-    link 0-2
-    settle
-    expect committed 0 = 2
-    expect log 1 = k1 k2
-    `,
-  ],
-  [
-    'a lost primary: a submission on its way has an unknown outcome, a new one certainly does not happen',
+    'a lost primary: a submission on its way has an unknown outcome',
     `
     submit k1 at 1
     cut link 0-1
     expect answer k1 = OutcomeUnknown
-    submit k2 at 1
-    expect answer k2 = TooFewInSync
     link 0-1
     settle
     expect log 0 =
@@ -477,6 +742,16 @@ describe('replica', () => {
 
 // What a member that keeps the rules never sends is sent here by hand.
 describe('replica: messages that break the rules', () => {
+  const members: Member[] = [0, 1, 2].map((instance) => ({ instance, store: `s${instance}` }));
+  const view: View = { epoch: 1, primary: 0, inSync: members };
+  const hello = (instance: number): Message => ({ type: 'hello', epoch: 1, store: `s${instance}` });
+
+  function replicaOf(instance: number): Replica {
+    const replica = new Replica({ instance, store: `s${instance}` }, { committed: EMPTY_HEAD, tail: [] });
+    replica.adopt(view);
+    return replica;
+  }
+
   const first = entryAfter(EMPTY_HEAD, 'k1');
   const other = entryAfter(EMPTY_HEAD, 'k2');
 
@@ -503,10 +778,10 @@ describe('replica: messages that break the rules', () => {
 
   /** A primary in sync, with one entry on its own disk that no backup has confirmed. */
   function primaryWithEntry(): Replica {
-    const primary = new Replica(0, FIXED_VIEW, { committed: EMPTY_HEAD, tail: [] });
+    const primary = replicaOf(0);
     for (const backup of [1, 2]) {
       primary.linked(backup);
-      primary.received(backup, { type: 'hello', epoch: 1 });
+      primary.received(backup, hello(backup));
       primary.received(backup, prepared(EMPTY_HEAD));
     }
     primary.submit('k1', verdict.mutation);
@@ -519,10 +794,10 @@ describe('replica: messages that break the rules', () => {
 
   /** A backup that follows an empty primary. */
   function backup(): Replica {
-    const replica = new Replica(1, FIXED_VIEW, { committed: EMPTY_HEAD, tail: [] });
+    const replica = replicaOf(1);
     replica.linked(0);
     replica.linked(2);
-    replica.received(0, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [] });
+    replica.received(0, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, answered: 0, entries: [] });
     replica.take();
     return replica;
   }
@@ -567,7 +842,7 @@ describe('replica: messages that break the rules', () => {
   test('a commit of what is not stored here is damage, and commits nothing', () => {
     const replica = backup();
     replica.received(0, { type: 'prepare', epoch: 1, entry: first });
-    replica.received(0, { type: 'committed', epoch: 1, index: 1 });
+    replica.received(0, { type: 'committed', epoch: 1, index: 1, answered: 1 });
     expect(kinds(replica.take())).toEqual(['prepare', 'damaged']);
     expect(replica.committed).toBe(0);
   });
@@ -576,17 +851,17 @@ describe('replica: messages that break the rules', () => {
     const replica = backup();
     replica.received(2, { type: 'prepare', epoch: 1, entry: first });
     replica.received(0, { type: 'prepare', epoch: 2, entry: first });
-    replica.received(2, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [first] });
-    replica.received(2, { type: 'committed', epoch: 1, index: 1 });
+    replica.received(2, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, answered: 0, entries: [first] });
+    replica.received(2, { type: 'committed', epoch: 1, index: 1, answered: 1 });
     expect(replica.take()).toEqual([]);
   });
 
   test('a backup orders nothing', () => {
     const replica = backup();
     replica.received(2, { type: 'submit', id: 'k1', mutation: verdict.mutation });
-    replica.received(2, { type: 'hello', epoch: 1 });
+    replica.received(2, hello(2));
     replica.received(2, prepared(EMPTY_HEAD));
-    expect(replica.take()).toEqual([]);
+    expect(kinds(replica.take())).toEqual(['returned to 2']);
   });
 
   test('an answer to nobody is not passed on', () => {
@@ -608,7 +883,7 @@ describe('replica: messages that break the rules', () => {
     expect(kinds(judge('k2'))).toContain('append');
     expect(kinds(judge('k3'))).toContain('append');
     expect(judge('k4')).toMatchObject([{ kind: 'outage', id: 'k4', code: 'TooMuchUndecided' }]);
-    primary.received(1, { type: 'hello', epoch: 1 });
+    primary.received(1, hello(1));
     const [tail] = primary.take();
     expect(encode(tail).length).toBeLessThan(64 * 1024 * 1024);
   });

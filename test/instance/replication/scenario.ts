@@ -8,9 +8,18 @@
 //   settle                    all of the above until nothing moves
 //   link 0-2 / cut link 0-2
 //   crash 0 / wipe 0 / restart 0   a wiped disk is empty; restart links nobody
+//   lose 2 / old 2            a disk is lost; an image from before the first entry is put back
+//   drop 0                    the authority drops a member that is down
+//   hear 1 / hear all         a member hears of the views that it was told
+//   decide                    the authority looks at the oldest proposal
+//   fill 2 / fill 2 with 1    the primary sends a joiner what it lacks
+//   retire 0 / name 1 / renew the primary takes no more; another is named; the authority has started anew
+//   withdraw k1               its caller waits no longer for a primary
 //   expect committed 0 = 1    expect log 1 = k1 k2     expect disk 1 = k1
 //   expect answer k1 = committed | refused | TooFewInSync | OutcomeUnknown | none
 //   expect damaged 1          expect sound 1           expect in sync 1 / expect alone 1
+//   expect view 2: 0 of 0 1   epoch, primary, members
+//   expect proposed 2 / expect no proposal             expect accused 0 / expect retired 0
 import { Cluster, idOf, PAIRS } from './cluster.js';
 
 type Deed = (cluster: Cluster, ...words: string[]) => void;
@@ -23,7 +32,13 @@ function expectEqual(found: unknown, wished: unknown): void {
 
 const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
   [/^submit (\w+) at (\d)$/, (cluster, id = '', at) => cluster.submit(id, Number(at))],
-  [/^(accept|refuse) (\w+)$/, (cluster, word, id = '') => cluster.judge(0, id, word === 'accept')],
+  [
+    /^(accept|refuse) (\w+)$/,
+    (cluster, word, id = '') => {
+      const judge = cluster.members.find(({ judging }) => judging.includes(id));
+      cluster.judge(judge?.id ?? 0, id, word === 'accept');
+    },
+  ],
   [
     /^persist (\d)$/,
     (cluster, id) => {
@@ -62,6 +77,37 @@ const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
   [/^crash (\d)$/, (cluster, id) => cluster.crash(Number(id))],
   [/^wipe (\d)$/, (cluster, id) => cluster.wipe(Number(id))],
   [/^restart (\d)$/, (cluster, id) => cluster.start(Number(id))],
+  [/^lose (\d)$/, (cluster, id) => cluster.lose(Number(id))],
+  [/^old (\d)$/, (cluster, id) => cluster.age(Number(id))],
+  [/^drop (\d)$/, (cluster, id) => expectEqual(cluster.drop(Number(id)), true)],
+  [
+    /^hear (\d|all)$/,
+    (cluster, who) => {
+      for (const { id } of cluster.members) if (who === 'all' || Number(who) === id) while (cluster.hear(id));
+    },
+  ],
+  [/^decide$/, (cluster) => expectEqual(cluster.decide(), true)],
+  [/^fill (\d)$/, (cluster, id) => expectEqual(cluster.fill(Number(id)), true)],
+  [
+    /^fill (\d) with (\d)$/,
+    (cluster, id, count) => expectEqual(cluster.fill(Number(id), Number(count)), true),
+  ],
+  [/^retire (\d)$/, (cluster, id) => cluster.retire(Number(id))],
+  [/^name (\d)$/, (cluster, id) => cluster.name(Number(id))],
+  [/^renew$/, (cluster) => cluster.renew()],
+  [/^withdraw (\w+)$/, (cluster, id = '') => expectEqual(cluster.withdraw(id), true)],
+  [
+    /^expect view (\d+): (\d) of (.*)$/,
+    (cluster, epoch, primary, members) => {
+      const { view } = cluster;
+      const found = `${view.epoch}: ${view.primary} of ${view.inSync.map(({ instance }) => instance).join(' ')}`;
+      expectEqual(found, `${String(epoch)}: ${String(primary)} of ${String(members)}`);
+    },
+  ],
+  [/^expect proposed (\d)$/, (cluster, id) => expectEqual(cluster.proposals[0]?.member.instance, Number(id))],
+  [/^expect no proposal$/, (cluster) => expectEqual(cluster.proposals.length, 0)],
+  [/^expect accused (\d)$/, (cluster, id) => expectEqual(cluster.accused.has(Number(id)), true)],
+  [/^expect retired (\d)$/, (cluster, id) => expectEqual(cluster.member(Number(id)).retired, true)],
   [
     /^expect committed (\d) = (\d+)$/,
     (cluster, id, index) => expectEqual(cluster.replica(Number(id)).committed, Number(index)),

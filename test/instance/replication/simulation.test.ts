@@ -1,8 +1,9 @@
-// Random histories of three members. A failure names its seed; SIMULATION_SEED=<seed> plays that one again.
+// Random histories of three members. A failure names its seed; SIMULATION_SEED=<seed> plays that one again, and
+// SIMULATION_HISTORIES=<n> plays more of them.
 import { randomInt } from 'node:crypto';
 import { simulate, type Tally } from './simulator.js';
 
-const HISTORIES = 60;
+const HISTORIES = Number(process.env['SIMULATION_HISTORIES'] ?? 60);
 const STEPS = 1_500;
 
 function seeds(): number[] {
@@ -21,11 +22,11 @@ function played(seed: number): Tally {
   }
 }
 
-test('replica: with links cut and members crashing at random, nothing acknowledged is lost and nothing refused happens', () => {
+test('replica: with links cut, members crashing, dropped and joining at random, nothing acknowledged is lost and nothing refused happens', () => {
   const tallies = seeds().map(played);
   const sum = (what: keyof Tally) => tallies.reduce((total, tally) => total + tally[what], 0);
   // A simulation in which nothing happens would prove nothing.
-  for (const what of ['committed', 'refused', 'tooFew', 'unknown', 'cuts'] as const)
+  for (const what of ['committed', 'refused', 'tooFew', 'unknown', 'withdrawn', 'cuts', 'views'] as const)
     expect([what, sum(what) > 0]).toEqual([what, true]);
 });
 

@@ -1,6 +1,6 @@
 // Three members, everything that can go wrong between them, and a seed. What must hold at every moment is watched by
 // the cluster; what must hold in the end is checked here.
-import { Cluster, idOf, MEMBERS, PAIRS } from './cluster.js';
+import { Cluster, idOf, MEMBERS, PAIRS, type Member } from './cluster.js';
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -19,7 +19,10 @@ export interface Tally {
   readonly refused: number;
   readonly tooFew: number;
   readonly unknown: number;
+  readonly withdrawn: number;
   readonly cuts: number;
+  /** Epoch of the last view. */
+  readonly views: number;
 }
 
 /** Plays `steps` random steps, heals everything, and checks what is left. */
@@ -32,19 +35,25 @@ export function simulate(seed: number, steps: number): Tally {
 
   const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(random() * items.length)];
   const running = () => cluster.members.filter(({ replica }) => replica !== undefined);
+  const down = () => cluster.members.filter(({ replica }) => replica === undefined);
+  const crash = (member: Member | undefined) => {
+    // Some of its writes may have reached the disk before it could say so.
+    if (member?.replica) cluster.crash(member.id, Math.floor(random() * (member.writes.length + 1)));
+  };
   const deeds: readonly (readonly [weight: number, deed: () => void])[] = [
     [
       12,
       () => {
-        const member = pick(running());
+        const member = pick(cluster.serving);
         if (member) cluster.submit(`k${(count += 1)}`, member.id);
       },
     ],
     [
       12,
       () => {
-        const id = pick(cluster.member(0).judging);
-        if (id !== undefined) cluster.judge(0, id, random() < 0.8);
+        const member = pick(running().filter(({ judging }) => judging.length > 0));
+        const id = member && pick(member.judging);
+        if (id !== undefined) cluster.judge(member.id, id, random() < 0.8);
       },
     ],
     [
@@ -56,6 +65,9 @@ export function simulate(seed: number, steps: number): Tally {
     ],
     [20, () => cluster.write(pick(MEMBERS) ?? 0)],
     [6, () => cluster.flush(pick(MEMBERS) ?? 0)],
+    [6, () => cluster.hear(pick(MEMBERS) ?? 0)],
+    [3, () => cluster.decide()],
+    [4, () => cluster.fill(pick(MEMBERS) ?? 0, 1 + Math.floor(random() * 4))],
     [
       1,
       () => {
@@ -66,25 +78,64 @@ export function simulate(seed: number, steps: number): Tally {
       },
     ],
     [
-      4,
+      6,
       () => {
         const pair = pick(PAIRS.filter(([a, b]) => !cluster.linked(a, b) && bothRun(cluster, a, b)));
         if (pair) cluster.link(pair[0], pair[1]);
       },
     ],
+    [0.5, () => crash(pick(running()))],
     [
-      0.5,
+      3,
       () => {
-        const member = pick(running());
-        // Some of its writes may have reached the disk before it could say so.
-        if (member) cluster.crash(member.id, Math.floor(random() * (member.writes.length + 1)));
+        const gone = pick(down());
+        if (gone) cluster.drop(gone.id);
       },
     ],
     [
       2,
       () => {
-        const member = pick(cluster.members.filter(({ replica }) => replica === undefined));
-        if (member) cluster.start(member.id);
+        const gone = pick(down().filter(({ id }) => mayStart(cluster, id)));
+        if (gone) cluster.start(gone.id);
+      },
+    ],
+    [
+      0.2,
+      () => {
+        const gone = pick(down().filter(({ id }) => !cluster.counts(id)));
+        // One disk at a time: what is answered is on two.
+        if (gone && cluster.view.inSync.length === 2) cluster.lose(gone.id);
+      },
+    ],
+    [
+      0.3,
+      () => {
+        const primary = cluster.member(cluster.view.primary);
+        if (primary.replica?.isPrimary) cluster.retire(primary.id);
+      },
+    ],
+    [
+      1,
+      () => {
+        const next = pick(cluster.members.filter(({ id, replica }) => replica && cluster.counts(id)));
+        if (next && cluster.member(cluster.view.primary).retired) cluster.name(next.id);
+      },
+    ],
+    [
+      0.1,
+      () => {
+        for (const member of cluster.members) crash(member);
+        cluster.proposals.length = 0;
+        cluster.renew();
+        for (const { id } of cluster.members) cluster.start(id);
+      },
+    ],
+    [
+      1,
+      () => {
+        const member = pick(running());
+        const id = member && pick([...member.waiting]);
+        if (id !== undefined) cluster.withdraw(id);
       },
     ],
   ];
@@ -97,7 +148,7 @@ export function simulate(seed: number, steps: number): Tally {
       deed();
       break;
     }
-    mustBeSound(cluster);
+    cluster.check();
   }
   heal(cluster);
   return check(cluster);
@@ -107,17 +158,25 @@ function bothRun(cluster: Cluster, a: number, b: number): boolean {
   return cluster.member(a).replica !== undefined && cluster.member(b).replica !== undefined;
 }
 
-function mustBeSound(cluster: Cluster): void {
-  for (const { id, damaged } of cluster.members) {
-    if (damaged !== undefined) throw new Error(`member ${id} is damaged: ${damaged}`);
-  }
+// One that the view counts on may come back only if nobody else is left: else it is dropped first.
+function mayStart(cluster: Cluster, id: number): boolean {
+  return !cluster.counts(id) || cluster.view.inSync.length === 1;
 }
 
 function heal(cluster: Cluster): void {
+  for (const { id, replica } of cluster.members) if (!replica) cluster.drop(id);
   for (const { id, replica } of cluster.members) if (!replica) cluster.start(id);
-  for (const [a, b] of PAIRS) if (!cluster.linked(a, b)) cluster.link(a, b);
-  cluster.settle();
-  mustBeSound(cluster);
+  // A primary that was told to retire takes changes again with the next view.
+  cluster.renew();
+  for (let round = 0; round < 10; round += 1) {
+    for (const [a, b] of PAIRS) {
+      if (bothRun(cluster, a, b) && !cluster.linked(a, b)) cluster.link(a, b);
+    }
+    cluster.settle();
+    // One that learned that it had been dropped has ended.
+    for (const { id, replica } of cluster.members) if (!replica) cluster.start(id);
+  }
+  cluster.check();
 }
 
 function check(cluster: Cluster): Tally {
@@ -133,7 +192,15 @@ function check(cluster: Cluster): Tally {
   const places = new Map<string, number[]>();
   for (const entry of cluster.member(0).held)
     places.set(idOf(entry), [...(places.get(idOf(entry)) ?? []), entry.index]);
-  const tally = { committed: 0, refused: 0, tooFew: 0, unknown: 0, cuts: cluster.cuts };
+  const tally = {
+    committed: 0,
+    refused: 0,
+    tooFew: 0,
+    unknown: 0,
+    withdrawn: 0,
+    cuts: cluster.cuts,
+    views: cluster.view.epoch,
+  };
   for (const [id, { at, answer, after }] of cluster.submissions) {
     const found = places.get(id) ?? [];
     if (found.length > 1) throw new Error(`${id} is in the log more than once`);
@@ -147,7 +214,7 @@ function check(cluster: Cluster): Tally {
       tally.unknown += 1;
     } else if (answer !== undefined) {
       if (index !== undefined) throw new Error(`${id} was answered ${answer} and is in the log`);
-      tally[answer === 'refused' ? 'refused' : 'tooFew'] += 1;
+      tally[answer === 'refused' || answer === 'withdrawn' ? answer : 'tooFew'] += 1;
     } else if (cluster.member(at).waiting.has(id)) {
       throw new Error(`${id} is never answered`);
     }

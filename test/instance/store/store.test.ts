@@ -1,6 +1,6 @@
 // The store on a real disk: what it has promised is there when it is opened again.
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { openDatabase } from '../../../src/instance/store/database.js';
 import { Store } from '../../../src/instance/store/store.js';
@@ -185,6 +185,123 @@ describe('store', () => {
       tail: [],
     });
     await again.close();
+  });
+
+  test('the log keeps what is held, and the entry that it follows, until it is released', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    const all = entries(10_060);
+    await store.append(all);
+    const low = store.keepLog(5);
+    const high = store.keepLog(20);
+    low.advance(3);
+    const applied = async (through: number): Promise<number | undefined> => {
+      while (store.applied < through) store.commit(store.applied + 1, []);
+      await store.append([]);
+      return readFile(path).log[0];
+    };
+    expect(await applied(10_040)).toBe(5);
+    expect(store.hashAt(5)).toEqual(all[4]?.hash);
+    low.advance(9);
+    expect(await applied(10_041)).toBe(9);
+    low.release();
+    expect(await applied(10_042)).toBe(20);
+    high.release();
+    expect(await applied(10_050)).toBe(51);
+    expect(store.hashAt(50)).toBeUndefined();
+    expect(store.hashAt(0)).toBeUndefined();
+    await store.close();
+  });
+
+  test('entries are read in pages, those alone that are on the disk', async () => {
+    const store = await openStore(makePlace());
+    const all = entries(9);
+    expect(store.entriesAfter(0, 1)).toEqual([]);
+    await store.append(all.slice(0, 8));
+    expect(store.entriesAfter(0, 1_000)).toEqual(all.slice(0, 8));
+    expect(store.entriesAfter(8, 1_000)).toEqual([]);
+    // Each mutation is seven bytes long.
+    expect(store.entriesAfter(2, 1)).toEqual(all.slice(2, 3));
+    expect(store.entriesAfter(2, 21)).toEqual(all.slice(2, 5));
+    expect(store.entriesAfter(2, 20)).toEqual(all.slice(2, 4));
+    const appended = store.append(all.slice(8));
+    expect(store.entriesAfter(7, 1_000)).toEqual(all.slice(7, 8));
+    await appended;
+    expect(store.entriesAfter(7, 1_000)).toEqual(all.slice(7));
+    await store.close();
+  });
+
+  test('hashes are told of entries that are in the log, and of the empty one', async () => {
+    const store = await openStore(makePlace());
+    const all = entries(3);
+    expect(store.hashAt(0)).toEqual(EMPTY_HEAD.hash);
+    expect(store.hashAt(1)).toBeUndefined();
+    await store.append(all);
+    expect([0, 1, 3].map((index) => store.hashAt(index))).toEqual([
+      EMPTY_HEAD.hash,
+      all[0]?.hash,
+      all[2]?.hash,
+    ]);
+    expect(store.hashAt(4)).toBeUndefined();
+    await store.close();
+  });
+
+  test('entries that are being cut are not shown, nor those that take their places before they are written', async () => {
+    const store = await openStore(makePlace());
+    const all = entries(4);
+    await store.append(all);
+    const others = entriesAfter(all[1] ?? EMPTY_HEAD, 2, 'other');
+    const done = [store.cut(3), store.append(others)];
+    const seen = () => [store.entriesAfter(1, 1_000), store.hashAt(3), store.hashAt(2)];
+    expect(seen()).toEqual([all.slice(1, 2), undefined, all[1]?.hash]);
+    await done[0];
+    await Promise.all(done);
+    expect(seen()).toEqual([[all[1], ...others], others[0]?.hash, all[1]?.hash]);
+    await store.close();
+  });
+
+  test('the id is its own and stays, and the epoch is on the disk once it is set', async () => {
+    const path = makePlace();
+    const store = await openStore(path);
+    expect(store.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(store.epoch).toBe(0);
+    const set = [store.setEpoch(3), store.setEpoch(3), store.setEpoch(5)];
+    expect(() => store.setEpoch(4)).toThrow('the epoch of a store does not fall');
+    await set[0];
+    expect(store.epoch).toBeGreaterThanOrEqual(3);
+    await Promise.all(set);
+    expect(store.epoch).toBe(5);
+    // As if the process had been ended here.
+    const copy = makePlace();
+    for (const suffix of ['', '-wal']) copyFileSync(`${path}${suffix}`, `${copy}${suffix}`);
+    const again = await openStore(copy);
+    expect([again.id, again.epoch]).toEqual([store.id, 5]);
+    await again.close();
+    const other = await openStore(makePlace());
+    expect(other.id).not.toBe(store.id);
+    await other.close();
+    await store.close();
+  });
+
+  test('a sample is of records that are there, spread over all', async () => {
+    const store = await openStore(makePlace());
+    await store.append(entries(2));
+    const name = (place: number) => String(place).padStart(3, '0');
+    store.commit(
+      1,
+      Array.from({ length: 400 }, (_, place) => put(name(place), name(place))),
+    );
+    await store.append([]);
+    const texts = (count: number, random: number) =>
+      store.state.sample('notes', count, () => random).map(({ text }) => text);
+    expect(texts(4, 0)).toEqual(['000', '100', '200', '300']);
+    expect(texts(4, 0.999)).toEqual(['099', '199', '299', '399']);
+    expect(store.state.sample('others', 4, () => 0)).toEqual([]);
+    store.commit(2, [{ table: 'notes', id: '100', value: null }]);
+    expect(texts(4, 0)).toEqual(['000', '200', '300']);
+    await store.append([]);
+    expect(texts(4, 0)).toEqual(['000', '101', '200', '300']);
+    await store.close();
   });
 
   test('the key that was given is wiped, whether the store opens or not', async () => {

@@ -1,0 +1,172 @@
+// How a member that is not in the view comes to the committed log: it takes what it lacks from the primary, or the
+// whole state in place of its own. It judges nothing: the entries that come are for the follower, like any others.
+import { assert } from '../../values/assert.js';
+import { equalBytes } from '../../values/bytes.js';
+import type { Entry, Head } from '../../values/entry.js';
+import type { SealedKey } from '../../values/key-spec.js';
+import { POOL } from '../model/pool.js';
+import type { State, Tables } from '../model/state.js';
+import type { Partition } from '../partition/partition.js';
+import type { TokenDirectory } from '../partition/token.js';
+import { follows } from '../replication/entry.js';
+import type { Replication } from '../replication/replication.js';
+import { importSnapshot, installSnapshot, type SnapshotPart } from '../store/snapshot.js';
+import type { Store } from '../store/store.js';
+import type { Domains } from './domains.js';
+import type { CatchUpAnswer, CatchUpQuestion, SnapshotAnswer } from './donate.js';
+
+/** Customers' keys that are opened after a snapshot; every other shows when it is used or proven again. */
+const SAMPLED = 32;
+/** A snapshot that was outrun by the log is taken again, but not for ever. */
+const SNAPSHOTS_MAX = 3;
+
+export interface CatchUpProgress {
+  readonly phase: 'log' | 'snapshot';
+  /** Entries or records. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface CatchUpParts {
+  /** The primary. */
+  readonly donor: number;
+  /** This member's own, open; closed when a snapshot takes its place. */
+  readonly store: Store<Tables>;
+  /** Of the store's file. */
+  readonly path: string;
+  /** Opens the store at `path` again. */
+  readonly open: () => Promise<Store<Tables>>;
+  readonly tables: readonly string[];
+  readonly replication: Pick<Replication, 'ask'>;
+  readonly partition: Pick<Partition, 'deriveSecret' | 'learnExportKey' | 'proveAll'>;
+  readonly domains: Pick<Domains, 'open'>;
+  readonly tokens: Pick<TokenDirectory, 'domains'>;
+  /** From 0 up to 1: which keys are opened to see that they can be. */
+  readonly random: () => number;
+  readonly onProgress: (progress: CatchUpProgress) => void;
+}
+
+/** Committed entries, in order; all but the last of `committed` may still be to come. */
+export interface LogPage {
+  readonly entries: readonly Entry[];
+  /** Of the primary, when it sent them. */
+  readonly committed: Head;
+}
+
+export interface CaughtUp {
+  /** The same store, or the one that has taken its place under another id. */
+  readonly store: Store<Tables>;
+  /**
+   * What follows the store's log, through what the primary had committed when it sent the last page. For one walk; the
+   * next page is asked for when the one before was taken.
+   */
+  pages(): AsyncGenerator<LogPage, void>;
+}
+
+/** What lies in this instance's directory cannot be used in this pool: starting on it again is no help. */
+export class DirectoryUnusable extends Error {
+  override readonly name = 'DirectoryUnusable';
+}
+
+/**
+ * Finds what this member's log has in common with the primary's. Its own undecided tail counts for nothing outside the
+ * view, and is cut.
+ * @throws {DirectoryUnusable} when the token is not of the pool's domain, or does not open the pool's keys; any other
+ *   error means that it may be tried again, from the start.
+ */
+export async function catchUp(parts: CatchUpParts): Promise<CaughtUp> {
+  let { store } = parts;
+  const { base, tail } = store.readLog();
+  if (tail.length > 0) await store.cut(base.index + 1);
+  let head: Head = base;
+  for (let taken = 0; ; taken += 1) {
+    const answer = await ask(parts, { kind: 'catch-up', after: { index: head.index, hash: head.hash } });
+    if (answer.kind === 'log') {
+      const from = head;
+      return { store, pages: () => readPages(parts, from, answer) };
+    }
+    if (answer.kind !== 'snapshot') throw new Error('the primary answered something else than was asked');
+    if (taken === SNAPSHOTS_MAX) throw new Error('the log went on faster than snapshots of it were taken');
+    store = await takeSnapshot(parts, store, answer);
+    await proveSample(parts, store);
+    head = store.readLog().base;
+  }
+}
+
+async function* readPages(
+  parts: CatchUpParts,
+  from: Head,
+  first: CatchUpAnswer,
+): AsyncGenerator<LogPage, void> {
+  let head = from;
+  for (let answer = first; ;) {
+    if (answer.kind !== 'log') throw new Error('the primary has no longer what follows in the log');
+    const { entries, committed } = answer;
+    for (const entry of entries) {
+      if (!follows(head, entry)) throw new Error('the primary sent entries that do not follow each other');
+      head = { index: entry.index, hash: entry.hash };
+    }
+    const done = head.index === committed.index;
+    if (done ? !equalBytes(head.hash, committed.hash) : entries.length === 0 || head.index > committed.index)
+      throw new Error('the primary sent entries that do not lead to what it has committed');
+    parts.onProgress({
+      phase: 'log',
+      done: head.index - from.index,
+      total: committed.index - from.index,
+    });
+    if (entries.length > 0) yield { entries, committed };
+    if (done) return;
+    answer = await ask(parts, { kind: 'catch-up', after: head });
+  }
+}
+
+async function takeSnapshot(
+  parts: CatchUpParts,
+  store: Store<Tables>,
+  { id, base, records }: SnapshotAnswer,
+): Promise<Store<Tables>> {
+  let done = 0;
+  const next = async (): Promise<SnapshotPart> => {
+    parts.onProgress({ phase: 'snapshot', done, total: records });
+    const part = await ask(parts, { kind: 'snapshot-page', id });
+    if (part.kind !== 'page' && part.kind !== 'end')
+      throw new Error('the primary answered something else than was asked');
+    if (part.kind === 'page') done += part.records;
+    return part;
+  };
+  const key = Uint8Array.from(await parts.partition.deriveSecret('store'));
+  const { epoch } = store;
+  await importSnapshot(parts.path, key, parts.tables, { base: base ?? undefined, epoch }, next);
+  await store.close();
+  await installSnapshot(parts.path);
+  return parts.open();
+}
+
+// Under the data-wrapping key of another domain the state would be worth nothing here, and it would show only when
+// somebody signs.
+async function proveSample({ tokens, domains, partition, random }: CatchUpParts, store: Store<Tables>) {
+  const { state } = store;
+  const domain = state.get('pool', POOL)?.securityDomain;
+  if (domain === undefined) return;
+  if (!(await tokens.domains()).includes(domain))
+    throw new DirectoryUnusable('the pool has another security domain than the token of this instance');
+  try {
+    await domains.open(domain);
+    const exportKey = state.get('internal', 'export-wrapping');
+    if (exportKey) partition.learnExportKey(exportKey.sealed);
+    await partition.proveAll([...internalKeys(state), ...state.sample('versions', SAMPLED, random)]);
+  } catch (cause) {
+    throw new DirectoryUnusable('the token of this instance does not open the keys of the pool', { cause });
+  }
+}
+
+function internalKeys(state: State): SealedKey[] {
+  const keys = state.range('internal', '', 100);
+  assert(keys.length < 100, 'a pool has a few keys of its own');
+  return keys.map(([, { sealed }]) => sealed);
+}
+
+// Answers come over an attested link; what they say is checked against hashes, their shape is not.
+async function ask({ replication, donor }: CatchUpParts, question: CatchUpQuestion): Promise<CatchUpAnswer> {
+  return (await replication.ask(donor, question)) as CatchUpAnswer;
+}
