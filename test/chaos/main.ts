@@ -91,10 +91,10 @@ class Files {
 /** The digest of each instance, by the pool itself; all stand at one index. */
 async function digests(site: Site): Promise<string[]> {
   const said = JSON.parse(await site.command('pool', 'digest', '--json')) as {
-    readonly instances: readonly { readonly index: number; readonly digest: string }[];
+    readonly digests: readonly { readonly digest: string }[];
   };
-  const distinct = new Set(said.instances.map(({ index, digest }) => `${index} ${digest}`));
-  return distinct.size === 1 && said.instances.length === 3
+  const distinct = new Set(said.digests.map(({ digest }) => digest));
+  return distinct.size === 1 && said.digests.length === 3
     ? []
     : [`the members differ in their state: ${JSON.stringify(said)}`];
 }
