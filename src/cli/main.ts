@@ -9,6 +9,7 @@ import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
 import { addPool } from './pool.js';
+import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
@@ -143,6 +144,7 @@ function program(): Command {
     });
   addAudit(trivet);
   addKey(trivet);
+  addPoolTrust(trivet);
   addSecurityDomain(trivet);
   return trivet;
 }

@@ -8,6 +8,7 @@ import { assert } from '../values/assert.js';
 import { ControlPort } from './control/control-port.js';
 import type { FabricStatus } from './control/management.js';
 import { Doorway } from './doorway/doorway.js';
+import { enrolledHost, newHostKey } from './pools/host-key.js';
 import { issuerOf, loginKeyOf, newLoginKey, trustedIssuer } from './login/login-key.js';
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
@@ -96,6 +97,8 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
 }
 
 interface Keys {
+  /** Public key of this host, as pools enrol it. */
+  readonly host: string;
   readonly login: LoginKey;
   readonly principals: Principals;
 }
@@ -159,6 +162,8 @@ export class Fabric {
       dataPort,
       authority: localLogin ? `${base}/${estate.tenantId}` : authorityOf(issuers, estate.tenantId),
       clockOffset: clock.offset,
+      hostKeyFile: hostKeyFile(places),
+      found: true,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
     for (const name of names) this.#pools.push(new Pool(places.pools, name, start, program));
@@ -207,7 +212,7 @@ export class Fabric {
     this.unlock();
   }
 
-  #foundFirstPool(estate: Estate, { login }: Keys): void {
+  #foundFirstPool(estate: Estate, { host, login }: Keys): void {
     const { options, places } = this;
     const pools = listPools(places.pools);
     const wanted = options.pool === undefined ? undefined : poolName(options.pool);
@@ -265,6 +270,8 @@ export class Fabric {
       issuers: [...(localLogin ? [trustedIssuer(estate.tenantId, login)] : []), ...issuers],
       retentionDays: RETENTION_DAYS,
       purgeProtection: false,
+      // What its instances run is measured by the first of them.
+      trust: { hosts: [host], measurements: [] },
       ...(options.movableClock && { movableClock: true as const }),
       ...(options.auditOptional && { auditOptional: true as const }),
       ...(options.attestors && { attestors: options.attestors }),
@@ -317,11 +324,12 @@ export class Fabric {
   }
 }
 
-// The login key and the principals; on an empty directory also the first of them, the administrator.
+// The keys of login and host, and the principals; on an empty directory also the first of them, the administrator.
 async function openLogin(places: Places): Promise<Keys> {
   const file = places.own('login-key.pem');
   const pem = readIfThere(file) ?? (await newLoginKey());
   writeOnce(file, pem);
+  const hostKey = hostKeyOf(places);
   const principals = new Principals(places.own('principals.json'));
   if (principals.empty) {
     // The secret is written down before its hash: killed in between, the next start registers the same admin.
@@ -330,7 +338,28 @@ async function openLogin(places: Places): Promise<Keys> {
     await principals.register('admin', admin, true);
   }
   await finishReset(places, principals);
-  return { login: loginKeyOf(pem), principals };
+  return { host: enrolledHost(hostKey), login: loginKeyOf(pem), principals };
+}
+
+/** Made before the first pool, which enrols it. Under another key its instances would not let each other in. */
+function hostKeyOf(places: Places): string {
+  const file = hostKeyFile(places);
+  const present = readIfThere(file);
+  if (present !== undefined) return present;
+  const [pool] = listPools(places.pools);
+  if (pool !== undefined) {
+    throw new EstateError(
+      `${file} is missing, and the instances of pool ${pool} are known by it; restore it from a backup of ${places.root}`,
+    );
+  }
+  const made = newHostKey();
+  writeOnce(file, made);
+  return made;
+}
+
+/** The key that vouches for what the instances on this host run. */
+function hostKeyFile(places: Places): string {
+  return places.own('host-key.pem');
 }
 
 // A reset of the administrator's secret that was cut off: whichever of the two is valid stays.

@@ -8,27 +8,30 @@ import { pino } from 'pino';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
 import { createServer, type ApiServer } from './api/server.js';
-import { Audit, isAuditQuestion } from './hsm/audit.js';
+import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { Domains } from './hsm/domains.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
-import { catchUp, DirectoryUnusable } from './hsm/catch-up.js';
-import { Donor, isCatchUpQuestion } from './hsm/donate.js';
-import { admit, isJoinQuestion, obtainToken } from './hsm/join.js';
+import { catchUp, DirectoryUnusable, entriesAfter } from './hsm/catch-up.js';
+import { Donor, isCatchUpQuestion, type CatchUpQuestion } from './hsm/donate.js';
+import { admit, isJoinQuestion, obtainToken, type JoinQuestion } from './hsm/join.js';
 import { Outage } from './hsm/outage.js';
 import { IssuerMetadata } from './hsm/issuer-metadata.js';
 import { ownerFingerprint } from './hsm/partition-certificate.js';
 import { Schedule } from './hsm/schedule.js';
+import { allowedInstances, refusedHere } from './hsm/trust.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
-import { tableNames, type Tables } from './model/state.js';
+import { tableNames, type State, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { bootTime } from './pkcs11/native.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
+import { readHostKey, SoftwareAttestor } from './replication/attestor.js';
 import { ownIdentity } from './replication/identity.js';
+import { measure } from './replication/measurement.js';
 import { Mesh } from './replication/mesh.js';
 import { Replication, type Asked } from './replication/replication.js';
 import { Lease } from './replication/lease.js';
@@ -41,6 +44,8 @@ const MEMBERS = [0, 1, 2];
 const ASK_MS = 400;
 /** Certificates are renewed daily, long before they end: no date to watch for. */
 const RENEW_MS = 86_400_000;
+/** How often it is looked whether others are trusted by now than before. */
+const TRUST_MS = 1_000;
 
 const logger = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
 
@@ -135,9 +140,27 @@ async function run(channel: Channel): Promise<void> {
     void clockSet();
   });
   const identity = await ownIdentity(start.directory, start.pool, self);
-  const mesh = await Mesh.listen(identity);
+  /** Empty until the store is open. */
+  const known: { state?: State } = {};
+  const attestor: SoftwareAttestor = new SoftwareAttestor({
+    pool: start.pool,
+    instance: self,
+    hostKey: readHostKey(start.hostKeyFile),
+    measure: () => measureThis(start.module),
+    allowed: () => allowedInstances(known.state, start, attestor.measurement),
+  });
+  const mesh = await Mesh.listen(identity, attestor);
+  const refusals = new Refusals();
+  mesh.on('refused', (instance, reason) => refusals.take({ instance, reason }));
+  mesh.on('rejected', (instance, reason) => {
+    const problem = `instance ${instance} does not let this one in: ${reason}`;
+    // One that takes part already may be right; one that has nothing yet gets nothing, and says why.
+    if (known.state) logger.error(problem);
+    else void fail(new Error(problem));
+  });
   const replication = new Replication(mesh);
   await tell({ kind: 'introduced', certificate: identity.certificate, port: mesh.port });
+  logger.info({ measurement: attestor.measurement }, 'what runs here is measured');
   const donor = new Latest<number>();
   channel.each('peers', (message) => {
     mesh.introduce(self, message.peers);
@@ -146,8 +169,8 @@ async function run(channel: Channel): Promise<void> {
   const view = new Latest<View>();
   channel.each('view', (message) => view.set(message.view));
 
-  const answers: Answers = {};
-  void answerQuestions(replication, answers).catch((error: unknown) => void fail(error));
+  const answers = new Answers();
+  void answers.run(replication).catch((error: unknown) => void fail(error));
 
   const tokens = await TokenDirectory.open(join(start.directory, 'partition'));
   const provision = new Provision(tokens, start.module);
@@ -155,10 +178,17 @@ async function run(channel: Channel): Promise<void> {
     tokens,
     provision,
     replication,
-    evidence: () => undefined,
+    evidence: async (key, member) => {
+      await replication.linked(member);
+      return attestor.evidence(bindingTo(mesh, member), { role: 'join', key });
+    },
   });
   const partition = await Partition.open(tokens, token, { module: start.module });
-  answers.join = (from, question) => admit(question, from, partition.domain, provision, () => undefined);
+  const doubtOf = ({ key, evidence }: JoinQuestion, from: number): string | undefined =>
+    evidence instanceof Uint8Array
+      ? attestor.check(from, evidence, bindingTo(mesh, from), { role: 'join', key })
+      : 'it sent no evidence';
+  answers.join.set((from, question) => admit(question, from, partition.domain, provision, doubtOf));
   const domains = new Domains(tokens, provision, partition);
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
@@ -186,7 +216,7 @@ async function run(channel: Channel): Promise<void> {
 
   if (!isMember(await view.first, { instance: self, store: store.id })) {
     store = await catchUp({
-      donor: () => view.value?.primary ?? self,
+      donor: (await view.first).primary,
       store,
       path,
       open: openStore,
@@ -201,9 +231,13 @@ async function run(channel: Channel): Promise<void> {
     await opened();
   }
   clock.follow(store.state);
+  const shut = refusedHere(store.state, attestor);
+  if (shut !== undefined) throw new Error(shut);
+  known.state = store.state;
+  watchTrust(store.state, mesh);
   const follower = await Follower.start(self, { store, partition, replication, domains });
   const gifts = new Donor(store, () => replication.isPrimary);
-  answers.catchUp = (from, question) => gifts.answer(from, question);
+  answers.catchUp.set((from, question) => gifts.answer(from, question));
   mesh.on('unlinked', (member) => gifts.lost(member));
 
   const hsm: Hsm = {
@@ -212,6 +246,7 @@ async function run(channel: Channel): Promise<void> {
     domains,
     attestorKeys: new IssuerMetadata(),
     instance: self,
+    attested: attestor,
     now: () => clock.now(),
     get clockOffset() {
       return clock.offset;
@@ -252,7 +287,8 @@ async function run(channel: Channel): Promise<void> {
       openAudit(start, hsm, replication)
         .then(async (trail) => {
           audit = trail;
-          answers.audit = (from, question) => trail.witness(from, question);
+          refusals.record((refusal) => trail.event('InstanceRefused', refusal));
+          answers.audit.set((from, question) => trail.witness(from, question));
           serving = await openService(start, hsm, trail, channel);
           await tell({ kind: 'serving', report: report(serving) });
         })
@@ -309,7 +345,7 @@ async function run(channel: Channel): Promise<void> {
   standing();
   await follower.run({
     standing,
-    fetch: (after) => fetchEntries(replication, after),
+    fetch: (after) => entriesAfter({ replication, donor: view.value?.primary ?? self }, after),
     authority: {
       propose: (epoch, member) => void tell({ kind: 'propose', epoch, member }),
       accuse: (epoch) => {
@@ -321,27 +357,78 @@ async function run(channel: Channel): Promise<void> {
   });
 }
 
-/** What this instance can answer by now; others are told that it cannot yet. */
-interface Answers {
-  join?: (from: number, question: JoinQuestion) => Promise<unknown>;
-  catchUp?: (from: number, question: CatchUpQuestion) => Promise<unknown>;
-  audit?: (from: number, question: AuditQuestion) => Promise<unknown>;
-}
+/** What this instance answers to others; a question waits until it can be. */
+class Answers {
+  readonly join = new Latest<(from: number, question: JoinQuestion) => Promise<unknown>>();
+  readonly catchUp = new Latest<(from: number, question: CatchUpQuestion) => Promise<unknown>>();
+  readonly audit = new Latest<(from: number, question: AuditQuestion) => Promise<unknown>>();
 
-async function answerQuestions(replication: Replication, answers: Answers): Promise<never> {
-  for await (const asked of replication.questions()) {
-    answerOne(asked, answers).then(asked.reply, (error: unknown) =>
-      asked.refuse(error instanceof Error ? error.message : 'refused'),
-    );
+  async run(replication: Replication): Promise<never> {
+    for await (const asked of replication.questions()) {
+      this.#one(asked).then(asked.reply, (error: unknown) =>
+        asked.refuse(error instanceof Error ? error.message : 'refused'),
+      );
+    }
+    throw new Error('replication has ended');
   }
-  throw new Error('replication has ended');
+
+  async #one({ from, question }: Asked): Promise<unknown> {
+    if (isJoinQuestion(question)) return (await this.join.first)(from, question);
+    if (isCatchUpQuestion(question)) return (await this.catchUp.first)(from, question);
+    // Told again later, so that nobody waits for it.
+    if (isAuditQuestion(question) && this.audit.value) return this.audit.value(from, question);
+    throw new Error('not a question that can be answered now');
+  }
 }
 
-async function answerOne({ from, question }: Asked, { join: admitted, catchUp: given, audit }: Answers) {
-  if (isJoinQuestion(question) && admitted) return admitted(from, question);
-  if (isCatchUpQuestion(question) && given) return given(from, question);
-  if (isAuditQuestion(question) && audit) return audit(from, question);
-  throw new Error('not ready to answer this');
+/** What evidence on the link to this member is bound to. @throws when there is none. */
+function bindingTo(mesh: Mesh, member: number): Uint8Array {
+  const binding = mesh.binding(member);
+  if (!binding) throw new Error(`the link to instance ${member} was lost`);
+  return binding;
+}
+
+/** The measurement, and its parts in the log: for who looks for what differs. */
+function measureThis(module: string): string {
+  const { digest, components } = measure({ module });
+  const own = components.filter(({ name }) => !name.startsWith('package/'));
+  logger.debug({ components: own }, 'measured');
+  return digest;
+}
+
+/** Ends the links of who is not trusted any more: at once where that was not known before, else within a second. */
+function watchTrust(state: State, mesh: Mesh): void {
+  let known: object | undefined;
+  const look = (): void => {
+    const trust = state.get('pool', POOL)?.trust;
+    if (trust === known) return;
+    known = trust;
+    mesh.recheck();
+  };
+  look();
+  setInterval(look, TRUST_MS).unref();
+}
+
+interface NotLetIn {
+  readonly instance: number;
+  readonly reason: string;
+}
+
+/** Instances that were not let in; those before the audit log is open are recorded then. */
+class Refusals {
+  readonly #kept: NotLetIn[] = [];
+  #record: ((refusal: NotLetIn & Record<string, unknown>) => void) | undefined;
+
+  take(refusal: NotLetIn): void {
+    logger.error({ ...refusal }, 'an instance is not let in');
+    if (this.#record) this.#record({ ...refusal });
+    else this.#kept.push(refusal);
+  }
+
+  record(how: (refusal: NotLetIn & Record<string, unknown>) => void): void {
+    this.#record = how;
+    for (const refusal of this.#kept.splice(0)) how({ ...refusal });
+  }
 }
 
 interface Serving {

@@ -20,6 +20,16 @@ export interface Founding {
   readonly auditOptional?: true;
   /** Whose assertions about environments are believed when a key is to be released; none when absent. */
   readonly attestors?: readonly TrustedAttestor[];
+  /** Which instances may take part in the pool. Absent: nobody is enrolled, and no instance lets another in. */
+  readonly trust?: TrustedInstances;
+}
+
+/** Which instances may take part in a pool: what they run, and who vouches for that. */
+export interface TrustedInstances {
+  /** Enrolled hosts: their public keys (Ed25519; SubjectPublicKeyInfo, DER) in base64url. */
+  readonly hosts: readonly string[];
+  /** Measurements of what may run, SHA-256 in lower-case hex; that of the founder is added when the pool is founded. */
+  readonly measurements: readonly string[];
 }
 
 /** An attestation service, whose metadata are fetched over HTTPS. */
@@ -82,6 +92,8 @@ export type ToInstance =
       /** `https://host:port/{tenantId}`, named in the 401 challenge. */
       readonly authority: string;
       readonly founding: Founding;
+      /** The host's key, which vouches for what its instances run; PEM (PKCS #8). */
+      readonly hostKeyFile: string;
       /** As in `clock`. */
       readonly clockOffset: Seconds;
       /** The pool has no view yet: instance 0 makes the first token if it has none. Never in a pool that has one. */

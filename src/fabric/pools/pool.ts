@@ -432,7 +432,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     });
     await within(Promise.all(all), patienceMs);
     for (const { instance } of this.#slots) this.#digests.delete(`${id} ${instance}`);
-    return answers.filter(() => true); // without holes
+    return Object.values(answers); // without holes
   }
 
   /**

@@ -97,6 +97,22 @@ const rotationPolicy = z.strictObject({
 });
 
 const setting = z.strictObject({ name: z.string(), type: z.literal('boolean'), value: z.string() });
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const trust = z.strictObject({
+  hosts: z.array(z.strictObject({ id: sha256, publicKey: bytes })),
+  issuers: z.array(
+    z.strictObject({
+      audience: z.string().optional(),
+      ca: z.string().optional(),
+      id: sha256,
+      issuer: z.string(),
+      metadataUrl: z.url().optional(),
+      pinned: z.boolean().describe('Known by keys that never change, and never asked'),
+    }),
+  ),
+  measurements: z.array(sha256),
+  running: sha256.describe('Measurement of the instance that answers'),
+});
 const settingList = z.strictObject({ settings: z.array(setting) });
 
 const permission = z.strictObject({
@@ -147,6 +163,7 @@ const problem = z.strictObject({
 
 /** Shapes that have a name of their own in the description. */
 export const shapes: Readonly<Record<string, z.ZodType>> = {
+  Trust: trust,
   KeyAttributes: attributes,
   JsonWebKey: webKey,
   KeyBundle: keyBundle,
@@ -259,6 +276,16 @@ export const said: Readonly<Record<string, Said>> = {
   },
   'GET settings': { summary: 'Lists settings', answer: settingList },
   'GET settings/{item}': { summary: 'Shows a setting', answer: setting },
+  'GET trivet/trust': { summary: 'Shows whom the pool trusts', answer: trust },
+  'PUT trivet/trust/hosts/{item}': { summary: 'Enrols a host, by the SHA-256 of its key', answer: trust },
+  'DELETE trivet/trust/hosts/{item}': { summary: 'Removes a host', answer: trust },
+  'PUT trivet/trust/measurements/{item}': { summary: 'Allows instances of this measurement', answer: trust },
+  'DELETE trivet/trust/measurements/{item}': { summary: 'Removes a measurement', answer: trust },
+  'PUT trivet/trust/issuers/{item}': {
+    summary: 'Trusts an OpenID provider, by the SHA-256 of its `iss`',
+    answer: trust,
+  },
+  'DELETE trivet/trust/issuers/{item}': { summary: 'Removes an issuer of tokens', answer: trust },
   'PATCH settings/{item}': { summary: 'Changes a setting', answer: setting },
   'POST rng': { summary: 'Makes random bytes', answer: randomBytes },
   [`GET ${definitions}`]: {

@@ -119,6 +119,18 @@ export const settingBody = z.object({ value: z.string() });
 /** Tokens of an attestation service have some kilobytes. */
 const assertion = z.string().min(1).max(61_440);
 
+/** PEM of a few certificates. */
+const CERTIFICATES_CHARS_MAX = 32_768;
+const URL_CHARS_MAX = 2_048;
+
+export const trustedHostBody = z.object({ publicKey: z.string().max(128) });
+export const trustedIssuerBody = z.object({
+  issuer: z.string().max(URL_CHARS_MAX),
+  metadataUrl: optional(z.string().max(URL_CHARS_MAX)),
+  ca: optional(z.string().max(CERTIFICATES_CHARS_MAX)),
+  audience: optional(z.string().max(URL_CHARS_MAX)),
+});
+
 export const releaseBody = z.object({
   target: assertion,
   nonce: optional(z.string().max(1_024)),
@@ -166,6 +178,8 @@ export type CipherBody = z.infer<typeof cipherBody>;
 export type RestoreBody = z.infer<typeof restoreBody>;
 export type PolicyBody = z.infer<typeof policyBody>;
 export type SettingBody = z.infer<typeof settingBody>;
+export type TrustedHostBody = z.infer<typeof trustedHostBody>;
+export type TrustedIssuerBody = z.infer<typeof trustedIssuerBody>;
 export type ReleaseBody = z.infer<typeof releaseBody>;
 export type SecureWrapBody = z.infer<typeof secureWrapBody>;
 export type SecureUnwrapBody = z.infer<typeof secureUnwrapBody>;

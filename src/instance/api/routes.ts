@@ -10,6 +10,7 @@ import * as release from './release.js';
 import * as roles from './roles.js';
 import * as rotation from './rotation.js';
 import * as settings from './settings.js';
+import * as trust from './trust.js';
 import type { ApiVersion } from './versions.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -148,6 +149,31 @@ const securityDomainRoutes: readonly Route[] = [
   ),
 ];
 
+/** Not the service's: whom the pool trusts. The actions are those that its Administrator alone holds. */
+const trustRoutes: readonly Route[] = [
+  bare(['GET', 'trivet/trust', 'settings/read/action', '/', '7.4-preview.1'], trust.show),
+  withBody(
+    ['PUT', 'trivet/trust/hosts/{item}', 'settings/write/action', '/', '7.4-preview.1'],
+    bodies.trustedHostBody,
+    trust.putHost,
+  ),
+  bare(
+    ['PUT', 'trivet/trust/measurements/{item}', 'settings/write/action', '/', '7.4-preview.1'],
+    trust.putMeasurement,
+  ),
+  withBody(
+    ['PUT', 'trivet/trust/issuers/{item}', 'settings/write/action', '/', '7.4-preview.1'],
+    bodies.trustedIssuerBody,
+    trust.putIssuer,
+  ),
+  ...(['hosts', 'measurements', 'issuers'] as const).map((list) =>
+    bare(
+      ['DELETE', `trivet/trust/${list}/{item}`, 'settings/write/action', '/', '7.4-preview.1'],
+      trust.remove(list),
+    ),
+  ),
+];
+
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
   withBody(['POST', 'keys/{name}/create', 'keys/create', 'key', '7.0'], bodies.createBody, keys.create),
@@ -229,6 +255,7 @@ export const routes: readonly Route[] = [
     bodies.settingBody,
     settings.change,
   ),
+  ...trustRoutes,
   ...securityDomainRoutes,
   ...roleRoutes('', '/', () => '/'),
   ...roleRoutes('keys/', '/keys', () => '/keys'),

@@ -1,14 +1,12 @@
 // How a member that is not in the view comes to the committed log: it takes what it lacks from the primary, or the
 // whole state in place of its own. It judges nothing: the entries that come are for the follower, like any others.
 import { assert } from '../../values/assert.js';
-import { equalBytes } from '../../values/bytes.js';
 import type { Entry, Head } from '../../values/entry.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import { POOL } from '../model/pool.js';
 import type { State, Tables } from '../model/state.js';
 import type { Partition } from '../partition/partition.js';
 import type { TokenDirectory } from '../partition/token.js';
-import { follows } from '../replication/entry.js';
 import type { Replication } from '../replication/replication.js';
 import { importSnapshot, installSnapshot, type SnapshotPart } from '../store/snapshot.js';
 import type { Store } from '../store/store.js';
@@ -46,78 +44,38 @@ export interface CatchUpParts {
   readonly onProgress: (progress: CatchUpProgress) => void;
 }
 
-/** Committed entries, in order; all but the last of `committed` may still be to come. */
-export interface LogPage {
-  readonly entries: readonly Entry[];
-  /** Of the primary, when it sent them. */
-  readonly committed: Head;
-}
-
-export interface CaughtUp {
-  /** The same store, or the one that has taken its place under another id. */
-  readonly store: Store<Tables>;
-  /**
-   * What follows the store's log, through what the primary had committed when it sent the last page. For one walk; the
-   * next page is asked for when the one before was taken.
-   */
-  pages(): AsyncGenerator<LogPage, void>;
-}
-
 /** What lies in this instance's directory cannot be used in this pool: starting on it again is no help. */
 export class DirectoryUnusable extends Error {
   override readonly name = 'DirectoryUnusable';
 }
 
 /**
- * Finds what this member's log has in common with the primary's. Its own undecided tail counts for nothing outside the
- * view, and is cut.
+ * The store, once what is committed in it is the beginning of the primary's log; another in its place if it was not, or
+ * is too old. An undecided tail stays: the follower compares it, and somebody may count on its being on this disk.
  * @throws {DirectoryUnusable} when the token is not of the pool's domain, or does not open the pool's keys; any other
  *   error means that it may be tried again, from the start.
  */
-export async function catchUp(parts: CatchUpParts): Promise<CaughtUp> {
+export async function catchUp(parts: CatchUpParts): Promise<Store<Tables>> {
   let { store } = parts;
-  const { base, tail } = store.readLog();
-  if (tail.length > 0) await store.cut(base.index + 1);
-  let head: Head = base;
   for (let taken = 0; ; taken += 1) {
-    const answer = await ask(parts, { kind: 'catch-up', after: { index: head.index, hash: head.hash } });
-    if (answer.kind === 'log') {
-      const from = head;
-      return { store, pages: () => readPages(parts, from, answer) };
-    }
+    const { index, hash } = store.readLog().base;
+    const answer = await ask(parts, { kind: 'catch-up', after: { index, hash } });
+    if (answer.kind === 'log') return store;
     if (answer.kind !== 'snapshot') throw new Error('the primary answered something else than was asked');
     if (taken === SNAPSHOTS_MAX) throw new Error('the log went on faster than snapshots of it were taken');
     store = await takeSnapshot(parts, store, answer);
     await proveSample(parts, store);
-    head = store.readLog().base;
   }
 }
 
-async function* readPages(
-  parts: CatchUpParts,
-  from: Head,
-  first: CatchUpAnswer,
-): AsyncGenerator<LogPage, void> {
-  let head = from;
-  for (let answer = first; ;) {
-    if (answer.kind !== 'log') throw new Error('the primary has no longer what follows in the log');
-    const { entries, committed } = answer;
-    for (const entry of entries) {
-      if (!follows(head, entry)) throw new Error('the primary sent entries that do not follow each other');
-      head = { index: entry.index, hash: entry.hash };
-    }
-    const done = head.index === committed.index;
-    if (done ? !equalBytes(head.hash, committed.hash) : entries.length === 0 || head.index > committed.index)
-      throw new Error('the primary sent entries that do not lead to what it has committed');
-    parts.onProgress({
-      phase: 'log',
-      done: head.index - from.index,
-      total: committed.index - from.index,
-    });
-    if (entries.length > 0) yield { entries, committed };
-    if (done) return;
-    answer = await ask(parts, { kind: 'catch-up', after: head });
-  }
+/** Committed entries that follow `after` in the primary's log; undefined when that has another entry there. */
+export async function entriesAfter(
+  parts: Pick<CatchUpParts, 'replication' | 'donor'>,
+  after: Head,
+): Promise<readonly Entry[] | undefined> {
+  const { index, hash } = after;
+  const answer = await ask(parts, { kind: 'catch-up', after: { index, hash } });
+  return answer.kind === 'log' ? answer.entries : undefined;
 }
 
 async function takeSnapshot(
@@ -167,6 +125,9 @@ function internalKeys(state: State): SealedKey[] {
 }
 
 // Answers come over an attested link; what they say is checked against hashes, their shape is not.
-async function ask({ replication, donor }: CatchUpParts, question: CatchUpQuestion): Promise<CatchUpAnswer> {
+async function ask(
+  { replication, donor }: Pick<CatchUpParts, 'replication' | 'donor'>,
+  question: CatchUpQuestion,
+): Promise<CatchUpAnswer> {
   return (await replication.ask(donor, question)) as CatchUpAnswer;
 }

@@ -4,12 +4,14 @@ import { createHash } from 'node:crypto';
 import { newUuid } from '../../values/ids.js';
 import { ecdsaRawToDer, issueCertificate, type CertificateRequest } from '../../values/certificate.js';
 import type { KeySpec, SealedKey } from '../../values/key-spec.js';
-import type { Founding } from '../../values/messages.js';
+import type { Founding, TrustedInstances } from '../../values/messages.js';
 import { publicKeyOf } from '../../values/public-key.js';
 import { internalId, POOL, type InternalKey, type InternalPurpose } from '../model/pool.js';
+import { isHostKey } from '../model/trust.js';
 import type { Partition } from '../partition/partition.js';
 import type { Hsm } from './hsm.js';
 import { checkAttestors, checkIssuers } from './issuer-metadata.js';
+import { refuse } from './reading.js';
 
 const ROOT_YEARS = 30;
 
@@ -33,7 +35,7 @@ export async function foundPool(
     id: newUuid(),
     time: hsm.now(),
     pool,
-    founding,
+    founding: { ...founding, trust: trustFrom(founding, hsm.attested.measurement) },
     securityDomain,
     // By the machine's clock: clients check certificates by theirs, wherever the pool's was moved.
     internal: await makeInternalKeys(hsm.partition, pool, domain, new Date()),
@@ -42,6 +44,13 @@ export async function foundPool(
       newUuid,
     ),
   });
+}
+
+/** What the founder runs is what may run. */
+function trustFrom({ trust }: Founding, measurement: string): TrustedInstances {
+  const hosts = trust?.hosts ?? [];
+  if (!hosts.every(isHostKey)) refuse('BadParameter', 'A host is enrolled by its Ed25519 key');
+  return { hosts, measurements: [...new Set([...(trust?.measurements ?? []), measurement])] };
 }
 
 async function makeInternalKeys(

@@ -26,6 +26,8 @@ export interface Hsm {
   readonly attestorKeys: IssuerMetadata;
   /** Which member of the pool this is: 0, 1 or 2. */
   readonly instance: number;
+  /** What this instance proves of itself to others: its measurement, and its host's public key as it is enrolled. */
+  readonly attested: { readonly measurement: string; readonly host: string };
   /** Seconds since 1970, by the pool's clock. */
   now(): Seconds;
   /** Seconds that the pool's clock is ahead of the machine's: what was decided by the time before a change is void. */

@@ -7,6 +7,7 @@ import { applyToActivation } from './activation.js';
 import { changeSetting, found, POOL } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
+import { changeTrust } from './trust.js';
 import type { Mutation } from './mutation.js';
 
 /**
@@ -47,6 +48,8 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
       return applyToRoles(state, mutation);
     case 'SettingChanged':
       return changeSetting(state, mutation);
+    case 'TrustChanged':
+      return changeTrust(state, mutation);
     case 'KeyVersionCreated':
     case 'KeyRotated':
     case 'RotationPolicySet':
@@ -69,6 +72,7 @@ export function tagsOf(mutation: Mutation): Tag[] {
     case 'PoolActivated':
     case 'DomainRestored':
     case 'SettingChanged':
+    case 'TrustChanged':
       return ['pool'];
     case 'KeyVersionCreated':
     case 'KeyRotated':

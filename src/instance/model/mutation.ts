@@ -1,6 +1,6 @@
 // Mutations: everything that can change a pool's state. Times and random ids are inside, so that judging and
 // applying are the same on every member.
-import type { Founding } from '../../values/messages.js';
+import type { Founding, TrustedIssuer } from '../../values/messages.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
 import type { KeyOperation, KeyVersion } from './keys/records.js';
@@ -133,6 +133,20 @@ export interface SettingChanged extends Envelope {
   readonly value: boolean;
 }
 
+/** One entry of a list more or less. */
+export interface TrustChanged extends Envelope {
+  readonly kind: 'TrustChanged';
+  readonly change: TrustChange;
+}
+
+/** An issuer that is added takes the place of the one of its name; of the others there is either one or none. */
+export type TrustChange =
+  | { readonly list: 'hosts' | 'measurements'; readonly add: string }
+  | { readonly list: 'issuers'; readonly add: TrustedIssuer }
+  | { readonly list: 'hosts' | 'measurements'; readonly remove: string }
+  /** By its `iss`. */
+  | { readonly list: 'issuers'; readonly remove: string };
+
 /** A custom role as it is from now on, in place of whatever had its name. */
 export interface RoleDefinitionPut extends Envelope {
   readonly kind: 'RoleDefinitionPut';
@@ -155,7 +169,8 @@ export interface RoleAssignmentDeleted extends Envelope {
   readonly assignment: Assignment;
 }
 
-export type Mutation = PoolFounded | ActivationMutation | SettingChanged | KeyMutation | RoleMutation;
+export type Mutation =
+  PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
@@ -187,6 +202,7 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
     case 'PoolActivated':
     case 'DomainRestored':
     case 'SettingChanged':
+    case 'TrustChanged':
     case 'RotationPolicySet':
     case 'KeyUpdated':
     case 'KeyDeleted':

@@ -2,7 +2,7 @@
 import { assert } from '../../values/assert.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
-import type { Founding } from '../../values/messages.js';
+import type { Founding, TrustedInstances } from '../../values/messages.js';
 import type { PoolFounded, SettingChanged } from './mutation.js';
 import { put, type Change, type State } from './state.js';
 import { Refusal } from './refusal.js';
@@ -19,6 +19,8 @@ export interface Pool {
   readonly tenantId: string;
   readonly issuers: Founding['issuers'];
   readonly attestors: NonNullable<Founding['attestors']>;
+  /** Which instances may take part: hosts and measurements. */
+  readonly trust: TrustedInstances;
   readonly retentionDays: number;
   readonly purgeProtection: boolean;
   readonly settings: Readonly<Record<SettingName, boolean>>;
@@ -82,6 +84,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     tenantId: founding.tenantId,
     issuers: founding.issuers,
     attestors: founding.attestors ?? [],
+    trust: founding.trust ?? { hosts: [], measurements: [] },
     retentionDays: founding.retentionDays,
     purgeProtection: founding.purgeProtection,
     // The HSM does not trust the control plane with its keys unless an Administrator says so.

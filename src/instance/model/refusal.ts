@@ -32,6 +32,11 @@ export type RefusalCode =
   | 'TooManyRoleAssignments'
   /** Without it nobody could give a role any more. */
   | 'LastAdministrator'
+  /** Nothing of this name is trusted. */
+  | 'TrustNotFound'
+  /** Without it no instance, or nobody, could come in any more. */
+  | 'TrustNeeded'
+  | 'TooMuchTrusted'
   | 'AlreadyFounded'
   /** Another download or upload was first. */
   | 'AlreadyActivated'

@@ -1,14 +1,13 @@
-// What a member shows on its links: a key of its own, made at first start, with a self-signed certificate; and the
-// certificates of the others, pinned at first sight. Later introductions must show the same.
+// What a member shows on its links: a key of its own, made at first start, with a self-signed certificate. It says only
+// that two connections are with the same one: who that is, the fabric says, and whether it may take part, its evidence.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { issueCertificate, toPem } from '../../values/certificate.js';
 import { writeDurably } from '../../values/durable-file.js';
-import type { Peer } from '../../values/messages.js';
 import type { Identity } from './mesh.js';
 
-/** Pinned, so its end would only be an outage: as long as any pool. */
+/** Known by itself and not by its date, so its end would only be an outage: as long as any pool. */
 const VALID_YEARS = 50;
 
 /** The identity in `directory`, made when there is none. `key` stays in a file of mode 0600. */
@@ -34,22 +33,4 @@ export async function ownIdentity(directory: string, pool: string, instance: num
   const identity: Identity = { certificate: toPem(certificate), key };
   writeDurably(path, JSON.stringify(identity), 0o600);
   return identity;
-}
-
-/**
- * Pins the members at the first start; afterwards sees that they are the same.
- * @throws when the fabric introduces somebody else.
- */
-export function pinMembers(directory: string, peers: readonly Peer[]): void {
-  const path = join(directory, 'members.json');
-  const shown = Object.fromEntries(peers.map(({ instance, certificate }) => [String(instance), certificate]));
-  if (!existsSync(path)) {
-    writeDurably(path, JSON.stringify(shown), 0o600);
-    return;
-  }
-  const pinned = JSON.parse(readFileSync(path, 'utf8')) as Record<string, string>;
-  for (const [instance, certificate] of Object.entries(shown)) {
-    if (pinned[instance] !== certificate)
-      throw new Error(`instance ${instance} shows another certificate than the one pinned`);
-  }
 }

@@ -186,8 +186,8 @@ export class Replication {
     this.#replica?.answered(id);
   }
 
-  /** Asks a member, once it is linked. Rejects with its refusal, or when the link is lost before the answer. */
-  async ask(member: number, question: unknown): Promise<unknown> {
+  /** Resolves once there is a link to the member. */
+  async linked(member: number): Promise<void> {
     while (!this.#linked.has(member)) {
       await new Promise<void>((resolve) => {
         const wake = () => {
@@ -197,6 +197,11 @@ export class Replication {
         this.#onLink.add(wake);
       });
     }
+  }
+
+  /** Asks a member, once it is linked. Rejects with its refusal, or when the link is lost before the answer. */
+  async ask(member: number, question: unknown): Promise<unknown> {
+    await this.linked(member);
     const id = randomUUID();
     return new Promise((resolve, reject) => {
       this.#asking.set(id, { member, resolve, reject });
@@ -285,8 +290,18 @@ export class Replication {
             },
           });
           break;
-        default:
+        case 'commit':
+        case 'answer':
+        case 'refused':
+        case 'outage':
+        case 'unsettled':
+        case 'gap':
+        case 'propose':
+        case 'accuse':
+        case 'retired':
+        case 'damaged':
           this.#offer(effect);
+          break;
       }
     }
     const { inSync, decided, isPrimary, epoch } = replica;

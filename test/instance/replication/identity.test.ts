@@ -1,8 +1,8 @@
-// Who a member is, for good, and whom it has met.
+// Who a member is.
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ownIdentity, pinMembers } from '../../../src/instance/replication/identity.js';
+import { ownIdentity } from '../../../src/instance/replication/identity.js';
 import { clear, identityOf, temporaryDirectory } from './meshes.js';
 
 afterEach(clear);
@@ -23,22 +23,5 @@ describe('identity', () => {
     const [a, b] = await Promise.all([identityOf(0), identityOf(1)]);
     expect(a.key).not.toBe(b.key);
     expect(a.certificate).not.toBe(b.certificate);
-  });
-
-  test('members are pinned at first sight: later the same may be on another port, and another may not be there', () => {
-    const directory = temporaryDirectory();
-    pinMembers(directory, [
-      { instance: 1, certificate: 'one', port: 1 },
-      { instance: 2, certificate: 'two', port: 2 },
-    ]);
-    expect(() => pinMembers(directory, [{ instance: 1, certificate: 'one', port: 3 }])).not.toThrow();
-    expect(() => pinMembers(directory, [{ instance: 1, certificate: 'another', port: 1 }])).toThrow(
-      'instance 1 shows another certificate',
-    );
-    expect(() => pinMembers(directory, [{ instance: 3, certificate: 'three', port: 1 }])).toThrow(
-      'instance 3 shows another certificate',
-    );
-    // What was refused was not pinned.
-    expect(() => pinMembers(directory, [{ instance: 2, certificate: 'two', port: 2 }])).not.toThrow();
   });
 });

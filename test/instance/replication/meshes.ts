@@ -1,13 +1,20 @@
-// Meshes over real TLS with certificates of their own, a place between two of them where the line can be cut, and
-// somebody who speaks TLS by hand.
+// Meshes over real TLS with certificates of their own and evidence of one host, a place between two of them where the
+// line can be cut, and somebody who speaks TLS by hand.
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import {
+  SoftwareAttestor,
+  type AllowedInstances,
+  type SoftwareAttestorOptions,
+} from '../../../src/instance/replication/attestor.js';
 import { ownIdentity } from '../../../src/instance/replication/identity.js';
 import { Mesh, type Identity } from '../../../src/instance/replication/mesh.js';
+import { decode, encode } from '../../../src/values/cbor.js';
 import type { Peer } from '../../../src/values/messages.js';
 
 const leftovers: (() => void)[] = [];
@@ -27,27 +34,83 @@ export function identityOf(instance: number): Promise<Identity> {
   return ownIdentity(temporaryDirectory(), 'dev', instance);
 }
 
+/** A new host's key, PEM. */
+export function newHostKey(): string {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  return privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+}
+
+/** The host of all members, and what they run. */
+export const HOST_KEY = newHostKey();
+export const MEASUREMENT = 'ab'.repeat(32);
+
+/** What a member trusts; may be changed under its feet. */
+export interface Trusting {
+  allowed: AllowedInstances;
+}
+
+export function attestorOf(
+  instance: number,
+  changes: Partial<SoftwareAttestorOptions> = {},
+): { readonly attestor: SoftwareAttestor; readonly trusting: Trusting } {
+  const trusting: Trusting = { allowed: { hosts: [], measurements: [MEASUREMENT] } };
+  const attestor = new SoftwareAttestor({
+    pool: 'dev',
+    instance,
+    hostKey: HOST_KEY,
+    measure: () => MEASUREMENT,
+    allowed: () => trusting.allowed,
+    ...changes,
+  });
+  trusting.allowed = { ...trusting.allowed, hosts: [hostOf(HOST_KEY)] };
+  return { attestor, trusting };
+}
+
+/** A host as it is enrolled. */
+export function hostOf(hostKey: string): string {
+  const options = {
+    pool: '',
+    instance: 0,
+    measure: () => '',
+    allowed: () => ({ hosts: [], measurements: [] }),
+  };
+  return new SoftwareAttestor({ ...options, hostKey }).host;
+}
+
 /** A mesh that listens, with what it has said so far. */
 export interface Station {
   readonly mesh: Mesh;
   readonly identity: Identity;
+  readonly trusting: Trusting;
+  /** `refused 1: why` and `rejected 1: why` as they came. */
+  readonly said: string[];
   /** `linked 1`, `unlinked 1` and messages as they came. */
   readonly heard: unknown[];
   /** As the others are told of it. */
   readonly peer: Peer;
 }
 
-export async function station(instance: number, identity?: Identity): Promise<Station> {
+export async function station(
+  instance: number,
+  identity?: Identity,
+  changes?: Partial<SoftwareAttestorOptions>,
+): Promise<Station> {
   const shown = identity ?? (await identityOf(instance));
-  const mesh = await Mesh.listen(shown);
+  const { attestor, trusting } = attestorOf(instance, changes);
+  const mesh = await Mesh.listen(shown, attestor);
   leftovers.push(() => mesh.close());
   const heard: unknown[] = [];
   mesh.on('linked', (member) => heard.push(`linked ${member}`));
   mesh.on('unlinked', (member) => heard.push(`unlinked ${member}`));
   mesh.on('message', (_member, message) => heard.push(message));
+  const said: string[] = [];
+  mesh.on('refused', (member, reason) => said.push(`refused ${member}: ${reason}`));
+  mesh.on('rejected', (member, reason) => said.push(`rejected ${member}: ${reason}`));
   return {
     mesh,
     identity: shown,
+    trusting,
+    said,
     heard,
     peer: { instance, certificate: shown.certificate, port: mesh.port },
   };
@@ -125,4 +188,45 @@ export function dialByHand(port: number, options: ConnectionOptions): Hand {
 
 export function credentials({ certificate, key }: Identity): ConnectionOptions {
   return { cert: certificate, key };
+}
+
+export function frameOf(body: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(body.length);
+  return Buffer.concat([head, body]);
+}
+
+/** What evidence on the connection is bound to. */
+export function bindingOf(socket: TLSSocket): Buffer {
+  return socket.exportKeyingMaterial(32, 'EXPORTER-trivet-evidence', Buffer.alloc(0));
+}
+
+/** The first frame that a mesh has sent, once it is whole. */
+export function openingIn(received: readonly Buffer[]): Readonly<Record<string, unknown>> | undefined {
+  const all = Buffer.concat(received);
+  if (all.length < 4 || all.length < 4 + all.readUInt32BE(0)) return undefined;
+  return decode(all.subarray(4, 4 + all.readUInt32BE(0))) as Record<string, unknown>;
+}
+
+/** Shows evidence made by `evidence` for the connection; gives what the mesh answered, if it did before it hung up. */
+export async function showEvidence(
+  hand: Hand,
+  evidence: (binding: Buffer) => Buffer,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  await once(hand.socket, 'secureConnect');
+  hand.socket.write(frameOf(encode({ evidence: evidence(bindingOf(hand.socket)) })));
+  let gone = false;
+  void hand.ended.then(() => (gone = true));
+  await until(() => gone || openingIn(hand.received) !== undefined);
+  return openingIn(hand.received);
+}
+
+/** Dials as a member does, and is let in. */
+export async function linkByHand(port: number, instance: number, identity: Identity): Promise<Hand> {
+  const hand = dialByHand(port, credentials(identity));
+  const { attestor } = attestorOf(instance);
+  const answer = await showEvidence(hand, (binding) => attestor.evidence(binding, { role: 'link' }));
+  if (!answer || !('evidence' in answer)) throw new Error(`not let in: ${String(answer?.['refused'])}`);
+  hand.socket.write(frameOf(Buffer.alloc(0)));
+  return hand;
 }

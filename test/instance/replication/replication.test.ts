@@ -32,7 +32,7 @@ async function three(): Promise<{ takers: Taker[]; lines: Line[] }> {
     return taker;
   });
   stations.forEach(({ mesh }, self) =>
-    mesh.join(
+    mesh.introduce(
       self,
       stations
         .map(({ peer }) => ({ ...peer, port: lines[peer.instance]?.port ?? 0 }))
@@ -168,8 +168,8 @@ describe('replication', () => {
     }));
     for (const taker of takers) void answerQuestions(taker);
     const answer = memberOf(takers, 1).replication.ask(0, 'early');
-    a.mesh.join(0, [b.peer]);
-    b.mesh.join(1, [a.peer]);
+    a.mesh.introduce(0, [b.peer]);
+    b.mesh.introduce(1, [a.peer]);
     expect(await answer).toEqual({ you: 1, asked: 'early' });
   });
 });
