@@ -1,6 +1,7 @@
 // One HTTPS request to one instance, and what is known when no answer comes. Knows no history and no key.
 import { Agent, request } from 'node:https';
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 export interface Address {
   readonly host: string;
@@ -27,6 +28,8 @@ export type Reply =
 /** Connections of one client, each of which serves one request after the other. */
 export class Wire {
   #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  /** Connections over which something may have been sent. */
+  readonly #open = new WeakSet<Duplex>();
 
   /** Resolves in any case, within `patienceMs` or little more. */
   send(
@@ -73,9 +76,14 @@ export class Wire {
         outgoing.destroy();
       }, patienceMs);
       outgoing.on('socket', (socket) => {
-        // A connection that is used again is open already; on a new one nothing leaves before TLS is there.
-        if (outgoing.reusedSocket) sent = true;
-        else socket.once('secureConnect', () => (sent = true));
+        // On a new connection nothing leaves before TLS is there.
+        if (this.#open.has(socket)) sent = true;
+        else {
+          socket.once('secureConnect', () => {
+            this.#open.add(socket);
+            sent = true;
+          });
+        }
       });
       outgoing.on('error', (error) => gone(error.message));
       outgoing.end(text);
