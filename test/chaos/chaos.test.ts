@@ -11,11 +11,11 @@ test(`faults of every kind lose nothing, and every history is linearizable (seed
   const given = ['--minutes', MINUTES, '--seed', SEED];
   const options = { timeout: 230_000, env: { ...process.env, TRIVET_BUILT: '1' }, maxBuffer: 1 << 26 };
   // Its exit code is the verdict; what it says shows the seed and what is wrong.
-  const said = await promisify(execFile)(script, given, options).then(
-    ({ stderr }) => stderr,
-    (error: Error & { stderr?: string }) => {
-      throw new Error(error.stderr ?? error.message);
-    },
-  );
+  let said: string;
+  try {
+    said = (await promisify(execFile)(script, given, options)).stderr;
+  } catch (error) {
+    throw new Error(String((error as { stderr?: unknown }).stderr), { cause: error });
+  }
   expect(said).toMatch(/nothing lost, every history linearizable/);
 }, 240_000);

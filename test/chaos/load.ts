@@ -351,6 +351,28 @@ export class Load {
     return { kind: 'unknown' };
   }
 
+  /** Makes a key in each slot and signs with it in all of them; undefined when that works, else what does not. */
+  async probe(): Promise<string | undefined> {
+    const clients = [0, 1, 2].map((instance) => new Client('probe', instance, this));
+    try {
+      for (const [maker, client] of clients.entries()) {
+        const name = `probe-${maker}-${(this.#names += 1)}`;
+        const value = base64url(digestOf('ES256', Buffer.from(name)));
+        const problem = wrongIn(await client.ask('POST', `/keys/${name}/create`, { kty: 'EC' }));
+        if (problem !== undefined) return `instance ${maker} does not make a key: ${problem}`;
+        for (const [signer, other] of clients.entries()) {
+          const why = wrongIn(await other.ask('POST', `/keys/${name}/sign`, { alg: 'ES256', value }));
+          if (why !== undefined) return `instance ${signer} does not sign with a new key of ${maker}: ${why}`;
+        }
+        await client.ask('DELETE', `/keys/${name}`, undefined);
+        await client.ask('DELETE', `/deletedkeys/${name}`, undefined);
+      }
+      return undefined;
+    } finally {
+      clients.forEach((client) => client.close());
+    }
+  }
+
   /** Everything once more, from every instance: what was acknowledged is there, and every enabled key signs. */
   async readAll(): Promise<void> {
     await Promise.all(
@@ -443,6 +465,11 @@ function requestOf(
     case 'isListedDeleted':
       throw new Error('a list is of many keys');
   }
+}
+
+function wrongIn(reply: Reply): string | undefined {
+  if (reply.kind !== 'answered') return reply.why;
+  return reply.status < 300 ? undefined : `${reply.status} ${reply.text}`;
 }
 
 function tally(counts: Map<string, number>, what: string): void {

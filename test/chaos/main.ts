@@ -3,6 +3,8 @@
 //
 // Must run in a network and mount namespace of its own (scripts/chaos makes them); without them links are not cut and
 // disks not filled. One seed gives the same faults and requests in the same order; how they interleave is the machine's.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Dice, processesIn, seedOf, until } from '../scenarios/pool.js';
 import { faults, type Fault, type Stage } from './faults.js';
@@ -13,6 +15,9 @@ import { Site } from './site.js';
 const HEAL_MS = 60_000;
 /** Between faults. */
 const QUIET_MS = 1_500;
+/** Of what the pool logged, when a run fails. */
+const WARNINGS_SHOWN = 12;
+const LINE_MAX = 300;
 /** Connections of clients come and go; what leaks grows without end. */
 const FILES_MAX = 40;
 
@@ -114,8 +119,14 @@ async function main(): Promise<void> {
     goesOn: () => performance.now() - started < minutes * 60_000,
     async healed() {
       const since = performance.now();
-      if (await site.isWhole()) return;
-      await until('all three are in sync again', () => site.isWhole(), HEAL_MS);
+      // Whoever says so of itself may be wrong: its slot must work too.
+      let problem: string | undefined;
+      const isWell = async (): Promise<boolean> =>
+        (await site.isWhole()) && (problem = await load?.probe()) === undefined;
+      if (await isWell()) return;
+      await until('all three are in sync and work again', isWell, HEAL_MS).catch((error: unknown) => {
+        throw new Error(`${String(error)}${problem === undefined ? '' : `: ${problem}`}`, { cause: error });
+      });
       say(
         `  whole again after ${((performance.now() - since) / 1_000).toFixed(1)} s, primary ${site.primary() ?? '?'}`,
       );
@@ -158,7 +169,11 @@ async function main(): Promise<void> {
     say(`FAILED with seed ${seed}`);
     for (const finding of findings.slice(0, 20)) process.stderr.write(`${finding}\n`);
     if (findings.length > 20) say(`and ${findings.length - 20} more`);
-    say(`what the fabric and its instances said:\n${site.pool.up.output.slice(-8_000)}`);
+    const log = join(site.pool.home, 'output.log');
+    writeFileSync(log, site.pool.up.output);
+    say(`what the last fabric and its instances said is in ${log}; the last warnings:`);
+    const warnings = site.pool.up.output.split('\n').filter((line) => /"level":[456]0/.test(line));
+    for (const line of warnings.slice(-WARNINGS_SHOWN)) process.stderr.write(`${line.slice(0, LINE_MAX)}\n`);
     say(`the pool's directory is kept in ${site.pool.home}`);
   }
   await site.leave(keep);
