@@ -345,7 +345,10 @@ async function run(channel: Channel): Promise<void> {
   standing();
   await follower.run({
     standing,
-    fetch: (after) => entriesAfter({ replication, donor: view.value?.primary ?? self }, after),
+    fetch: (after, through) => {
+      void tell({ kind: 'joining', phase: 'log', done: after.index, total: through });
+      return entriesAfter({ replication, donor: view.value?.primary ?? self }, after);
+    },
     authority: {
       propose: (epoch, member) => void tell({ kind: 'propose', epoch, member }),
       accuse: (epoch) => {

@@ -154,7 +154,7 @@ export type FromInstance =
   /** Where an instance that is no member yet has got to, for people; `total` 0: not known. */
   | {
       readonly kind: 'joining';
-      readonly phase: 'token' | 'log' | 'snapshot' | 'following';
+      readonly phase: 'log' | 'snapshot';
       readonly done: number;
       readonly total: number;
     }

@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import { readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { X509Certificate, createPublicKey } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { request } from 'node:https';
 import { join } from 'node:path';
@@ -28,6 +28,10 @@ async function start(name: string, changes: Partial<FabricOptions> = {}, wish: W
   });
   fabrics.push(fabric);
   return fabric;
+}
+
+function publicHalf(file: string): string {
+  return createPublicKey(readFileSync(file)).export({ format: 'der', type: 'spki' }).toString('base64url');
 }
 
 interface Seen {
@@ -73,6 +77,7 @@ test('fabric: an empty directory becomes a pool that answers under its name, tru
       issuers: [{ issuer: `https://login.trivet.localhost/${status.tenantId}/`, keys: [{ alg: 'RS256' }] }],
       retentionDays: 90,
       purgeProtection: false,
+      trust: { hosts: [publicHalf(String(told['hostKeyFile']))], measurements: [] },
     },
   });
   expect(peers).toEqual([
@@ -95,6 +100,19 @@ test('fabric: instances inherit nothing that changes what they run', async () =>
   for (const name of ['NODE_OPTIONS_SEEN', 'SOFTHSM2_CONF', 'OPENSSL_CONF', 'LD_PRELOAD_SEEN']) {
     Reflect.deleteProperty(process.env, name);
   }
+});
+
+test('fabric: its host key is for its owner alone, and is not made anew once a pool knows it', async () => {
+  const fabric = await start('host-key');
+  const file = fabric.places.own('host-key.pem');
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const key = readFileSync(file, 'utf8');
+  await fabric.stop();
+  await start('host-key').then((again) => again.stop());
+  expect(readFileSync(file, 'utf8')).toBe(key);
+  rmSync(file);
+  await expect(start('host-key')).rejects.toThrow(/host-key\.pem is missing.*restore it from a backup/);
+  expect(existsSync(file)).toBe(false);
 });
 
 test('fabric: started again it is the same installation with the same credentials', async () => {

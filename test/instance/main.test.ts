@@ -1,10 +1,14 @@
 // The instance's program itself, before it is introduced to anybody.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findModule } from '../../src/cli/home.js';
+import { newHostKey } from '../../src/fabric/pools/host-key.js';
 import { InstanceProcess } from '../../src/fabric/pools/instance-process.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'trivet-instance-'));
+const hostKeyFile = join(directory, 'host-key.pem');
+writeFileSync(hostKeyFile, newHostKey());
 const instances: InstanceProcess[] = [];
 
 afterAll(async () => {
@@ -14,16 +18,15 @@ afterAll(async () => {
 });
 
 function started(clockOffset: number): InstanceProcess {
-  const instance = new InstanceProcess(0, directory, {
-    script: join(__dirname, '../../dist/instance/main.js'),
-  });
+  const script = join(__dirname, '../../dist/instance/main.js');
+  const instance = new InstanceProcess(0, directory, { script }, () => undefined);
   instances.push(instance);
   instance.tell({
     kind: 'start',
     pool: 'dev',
     instance: 0,
     directory,
-    module: '/none: not loaded before the members know each other',
+    module: findModule(undefined),
     domain: 'managedhsm.localhost',
     dataPort: 1,
     authority: '',
@@ -37,6 +40,8 @@ function started(clockOffset: number): InstanceProcess {
       movableClock: true,
     },
     clockOffset,
+    hostKeyFile,
+    found: true,
   });
   return instance;
 }

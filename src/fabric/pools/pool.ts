@@ -419,11 +419,11 @@ export class Pool extends EventEmitter<PoolEvents> {
   // Sorted by instance; without those that do not answer in time.
   async #askDigests(patienceMs: number): Promise<Digest[]> {
     const id = (this.#digestId += 1);
-    const answers: Digest[] = [];
+    const answers = new Map<number, Digest>();
     const all = this.#slots.map(async ({ instance, process }) => {
       const answer = new Promise<void>((resolve) => {
         this.#digests.set(`${id} ${instance}`, (digest) => {
-          answers[instance] = digest;
+          answers.set(instance, digest);
           resolve();
         });
       });
@@ -432,7 +432,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     });
     await within(Promise.all(all), patienceMs);
     for (const { instance } of this.#slots) this.#digests.delete(`${id} ${instance}`);
-    return Object.values(answers); // without holes
+    return MEMBERS.flatMap((instance) => answers.get(instance) ?? []);
   }
 
   /**

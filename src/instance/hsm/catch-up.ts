@@ -19,8 +19,8 @@ const SAMPLED = 32;
 const SNAPSHOTS_MAX = 3;
 
 export interface CatchUpProgress {
-  readonly phase: 'log' | 'snapshot';
-  /** Entries or records. */
+  readonly phase: 'snapshot';
+  /** Records. */
   readonly done: number;
   readonly total: number;
 }

@@ -57,9 +57,10 @@ interface Running {
   /** Called when links, decidedness or view have changed. */
   readonly standing: () => void;
   /**
-   * Committed entries after this head, from the primary; never empty, undefined when its log has another entry there.
+   * Committed entries after this head, from the primary, on the way `through` an entry; never empty, undefined when its
+   * log has another entry there.
    */
-  readonly fetch: (after: Head) => Promise<readonly Entry[] | undefined>;
+  readonly fetch: (after: Head, through: number) => Promise<readonly Entry[] | undefined>;
 }
 
 /** Undefined when there is nothing to open. */
@@ -378,7 +379,7 @@ export class Follower {
     for (let after = this.#last; after.index < through;) {
       let entries: readonly Entry[] | undefined;
       try {
-        entries = await fetch(after);
+        entries = await fetch(after, through);
       } catch (error) {
         // With the next link or view comes another greeting, and perhaps another gap.
         if (this.#replication.epoch !== epoch || !this.#replication.reachesPrimary) return;

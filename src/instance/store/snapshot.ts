@@ -89,7 +89,7 @@ export async function importSnapshot(
   next: () => Promise<SnapshotPart>,
 ): Promise<void> {
   const draft = draftOf(path);
-  await removeStore(draft);
+  await removeDraft(path);
   const data: SnapshotWriterData = { path: draft, key: Uint8Array.from(key), tables, base, epoch };
   wipe(key);
   const writer = startWorker<SnapshotWrite, null>('snapshot-writer.js', data);
@@ -106,7 +106,7 @@ export async function importSnapshot(
     await writer.end();
   } catch (error) {
     await writer.end();
-    await removeStore(draft);
+    await removeDraft(path);
     throw error;
   }
 }
@@ -123,6 +123,11 @@ export async function installSnapshot(path: string): Promise<void> {
 /** Removes a store that is closed, and all that belongs to it, whatever of it there is. */
 export async function removeStore(path: string): Promise<void> {
   for (const suffix of ['', '-wal', '-shm', '-journal']) await rm(`${path}${suffix}`, { force: true });
+}
+
+/** Removes what an import has left that was cut off. */
+export function removeDraft(path: string): Promise<void> {
+  return removeStore(draftOf(path));
 }
 
 function draftOf(path: string): string {

@@ -15,7 +15,7 @@ import { encode } from '../../values/cbor.js';
 import { CommittedState, type RecordChange } from './committed-state.js';
 import { ENTRY_COLUMNS, openDatabase, readMeta, type Connection } from './database.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../values/entry.js';
-import { openSnapshot, removeStore, type Snapshot } from './snapshot.js';
+import { openSnapshot, removeDraft, removeStore, type Snapshot } from './snapshot.js';
 import type { Batch, RecordWrite, WriterAnswer, WriterData } from './writer.js';
 
 /** Committed entries kept in the log for members that must catch up. */
@@ -91,6 +91,7 @@ export class Store<Tables extends object> {
   ): Promise<Store<Tables>> {
     // Left by a file that was removed just before an end; it must not be taken for a part of the new one.
     if (!existsSync(path)) await removeStore(path);
+    await removeDraft(path);
     const data: WriterData = { path, key: Uint8Array.from(key), tables };
     const writer = new Worker(join(__dirname, 'writer.js'), {
       workerData: data,

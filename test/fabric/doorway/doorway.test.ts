@@ -36,7 +36,7 @@ async function startPool(
   const pool = new Pool(
     directory,
     name,
-    { module, domain: DOMAIN, dataPort: 1, authority: '', clockOffset: 0 },
+    { module, domain: DOMAIN, dataPort: 1, authority: '', clockOffset: 0, hostKeyFile: '' },
     program,
   );
   pools.push(pool);

@@ -50,6 +50,7 @@ async function start(
       dataPort: 9443,
       authority: 'https://localhost:8443/a-tenant',
       clockOffset: 0,
+      hostKeyFile: '',
     },
     program,
     patience,

@@ -6,7 +6,15 @@ const [directory, name, pkcs11, script] = process.argv.slice(2);
 const pool = new Pool(
   directory,
   name,
-  { module: pkcs11, domain: 'managedhsm.localhost', dataPort: 1, authority: '', clockOffset: 0 },
+  {
+    module: pkcs11,
+    domain: 'managedhsm.localhost',
+    dataPort: 1,
+    authority: '',
+    clockOffset: 0,
+    hostKeyFile: '',
+    found: true,
+  },
   { script },
 );
 void pool.ready().then(() => {

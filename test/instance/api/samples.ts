@@ -1,10 +1,14 @@
 // A request for any route of the table, good enough to reach its verb.
 import type { Route } from '../../../src/instance/api/routes.js';
-import { STRANGER } from '../hsm/fake-hsm.js';
+import { hostId, issuerId } from '../../../src/instance/hsm/trust.js';
+import { hostKey, STRANGER } from '../hsm/fake-hsm.js';
 
 const VERSION = '0'.repeat(32);
 /** There is one. */
 const SETTING = 'AllowKeyManagementOperationsThroughARM';
+/** A host and an issuer that are not trusted yet. */
+const SECOND_HOST = hostKey();
+export const SECOND_ISSUER = 'https://login.example.net/tenant/v2.0';
 export const GUID = '44444444-4444-4444-8444-444444444444';
 
 /** Id of a role definition, as the service writes it. */
@@ -28,6 +32,8 @@ export function bodyOf({ body, path }: Route): unknown {
   if (path.endsWith('release')) return { target: 'a.b.c' };
   if (path.endsWith('securewrapkey')) return { alg: 'A256KW' };
   if (path.endsWith('secureunwrapkey')) return { alg: 'A256KW', value: 'AAAA', target: 'a.b.c' };
+  if (path.endsWith('hosts/{item}')) return { publicKey: SECOND_HOST };
+  if (path.endsWith('issuers/{item}')) return { issuer: SECOND_ISSUER };
   if (path.startsWith('settings')) return { value: 'true' };
   if (path.endsWith('rotationpolicy')) return { attributes: { expiryTime: 'P90D' } };
   if (path === 'rng') return { count: 1 };
@@ -37,9 +43,16 @@ export function bodyOf({ body, path }: Route): unknown {
 
 /** The paths that lead to the route, with a version, without, and with an empty one. */
 export function pathsOf({ path }: Route, name = 'k'): string[] {
-  const item = path.startsWith('settings') ? SETTING : GUID;
+  const item = itemOf(path);
   const named = `/${path.replace('{name}', name).replace('{item}', item)}`;
   const [before, after] = named.split('/{version}');
   if (after === undefined) return [named];
   return [`${before ?? ''}/${VERSION}${after}`, `${before ?? ''}${after}`, `${before ?? ''}/${after}`];
+}
+
+function itemOf(path: string): string {
+  if (path.startsWith('settings')) return SETTING;
+  if (path.includes('trust/hosts')) return hostId(SECOND_HOST);
+  if (path.includes('trust/issuers')) return issuerId({ issuer: SECOND_ISSUER });
+  return path.includes('trust/measurements') ? 'cd'.repeat(32) : GUID;
 }

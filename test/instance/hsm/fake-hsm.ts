@@ -1,6 +1,8 @@
 // An HSM of one member: state in memory, mutations judged and applied at once.
+import { generateKeyPairSync } from 'node:crypto';
 import type { Committed, Hsm } from '../../../src/instance/hsm/hsm.js';
 import { IssuerMetadata } from '../../../src/instance/hsm/issuer-metadata.js';
+import { Outage } from '../../../src/instance/hsm/outage.js';
 import { judge, type Tag } from '../../../src/instance/model/judge.js';
 import type { Mutation } from '../../../src/instance/model/mutation.js';
 import { assign } from '../../../src/instance/model/rbac/assign.js';
@@ -22,8 +24,17 @@ import { FakePartition } from './fake-partition.js';
 export const TENANT = '11111111-1111-4111-8111-111111111111';
 /** Crypto Officer, Crypto User and Administrator. */
 export const OPERATOR = '22222222-2222-4222-8222-222222222222';
+/** What runs here, and the public key of the host on which it does. */
+export const MEASUREMENT = 'ab'.repeat(32);
+export const HOST = hostKey();
 /** Holds no role. */
 export const STRANGER = '33333333-3333-4333-8333-333333333333';
+
+/** The public key of a new host, as it is enrolled. */
+export function hostKey(): string {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  return publicKey.export({ format: 'der', type: 'spki' }).toString('base64url');
+}
 
 export function callerOf(objectId: string, ...groups: string[]): Caller {
   return { objectId, groups };
@@ -72,6 +83,7 @@ export class FakeHsm implements Hsm {
   partition = this.fake.asPartition;
   readonly domains = new FakeDomains();
   readonly instance = 0;
+  readonly attested = { measurement: MEASUREMENT, host: HOST };
   /** What the next writes fail with. */
   outage: Error | undefined;
   /** Runs after a mutation stands and before its submitter hears of it. */
@@ -82,12 +94,18 @@ export class FakeHsm implements Hsm {
   readonly submitted: Mutation[] = [];
   clock = 1_800_000_000;
   clockOffset = 0;
+  /** Whether it may serve. */
+  leased = true;
   #index = 0;
 
   constructor(issuers: readonly TrustedIssuer[] = [], founded = true) {
     if (!founded) return;
     this.found({ issuers });
     this.activate();
+  }
+
+  requireLease(): void {
+    if (!this.leased) throw new Outage('NotServing', 'without a lease');
   }
 
   /** As if the security domain had been downloaded. */
@@ -103,6 +121,7 @@ export class FakeHsm implements Hsm {
       issuers: [],
       retentionDays: 90,
       purgeProtection: false,
+      trust: { hosts: [HOST], measurements: [MEASUREMENT] },
       ...wish,
     };
     this.#apply({

@@ -15,11 +15,11 @@ import { chain } from '../../../src/instance/replication/entry.js';
 import type { Mesh } from '../../../src/instance/replication/mesh.js';
 import type { Message } from '../../../src/instance/replication/replica.js';
 import { Replication } from '../../../src/instance/replication/replication.js';
-import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
 import { Store } from '../../../src/instance/store/store.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import type { SealedKey } from '../../../src/values/key-spec.js';
+import type { Member as Place, View } from '../../../src/values/view.js';
 import {
   activated,
   created,
@@ -185,8 +185,21 @@ interface Member {
   readonly store: Store<Tables>;
   readonly replication: Replication;
   readonly follower: Follower;
+  /** What the owner of the view was told. */
+  readonly told: readonly string[];
+  /** What the primary would give to a joiner. */
+  fetch?: (after: Head) => Promise<readonly Entry[] | undefined>;
   /** Why it has stopped. */
   failure: Error | undefined;
+}
+
+/** A view of these members and, in the other places, of nobody who is here; the first orders. */
+function viewOf(all: readonly Member[], epoch = 1): View {
+  const inSync = [0, 1, 2].map((instance): Place => {
+    const member = all.find(({ self }) => self === instance);
+    return { instance, store: member?.store.id ?? `absent ${instance}` };
+  });
+  return { epoch, primary: 0, inSync };
 }
 
 function makePath(): string {
@@ -201,18 +214,30 @@ async function startMember(self: number, path = makePath(), slot = new Slot()): 
   const replication = new Replication(wire.asMesh);
   const partition = slot as unknown as Partition;
   try {
-    const follower = await Follower.start(self, FIXED_VIEW, {
+    const follower = await Follower.start(self, { store, partition, replication, domains: slot });
+    const told: string[] = [];
+    const member: Member = {
+      self,
+      path,
+      wire,
+      slot,
       store,
-      partition,
       replication,
-      domains: slot,
-    });
-    const member: Member = { self, path, wire, slot, store, replication, follower, failure: undefined };
+      follower,
+      told,
+      failure: undefined,
+    };
     members.push(member);
-    const answer = (from: number, question: unknown) =>
-      question === 'fail' ? Promise.reject(new Error('I will not')) : Promise.resolve({ from, question });
     follower
-      .run(answer, () => undefined)
+      .run({
+        standing: () => undefined,
+        authority: {
+          propose: (epoch, { instance }) => told.push(`propose ${instance} in ${epoch}`),
+          accuse: (epoch) => told.push(`accuse in ${epoch}`),
+          retired: () => told.push('retired'),
+        },
+        fetch: (after) => member.fetch?.(after) ?? Promise.reject(new Error('nothing is fetched here')),
+      })
       .catch((error: unknown) => (member.failure = error instanceof Error ? error : new Error('unknown')));
     return member;
   } catch (error) {
@@ -231,6 +256,7 @@ type Three = readonly [Member, Member, Member];
 async function pool(): Promise<Three> {
   const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
   linkAll(all);
+  for (const { follower } of all) follower.adopt(viewOf(all));
   await until(() => all.every(({ replication }) => replication.inSync));
   await all[0].follower.submit(founded());
   await all[0].follower.submit(activated());
@@ -369,6 +395,7 @@ describe('follow: mutations', () => {
     members.splice(members.indexOf(all[0]), 1);
     for (const other of [all[1], all[2]]) all[0].wire.cut(other.wire);
     const again = await startMember(0, all[0].path);
+    for (const { follower } of [again, all[1], all[2]]) follower.adopt(viewOf([again, all[1], all[2]], 2));
     again.wire.link(all[1].wire);
     again.wire.link(all[2].wire);
     await until(() => again.replication.inSync && again.replication.decided);
@@ -384,22 +411,77 @@ describe('follow: mutations', () => {
     expect(all[0].store.applied).toBe(3);
   });
 
-  test('with a member missing nothing is changed, and it is said why', async () => {
-    const all = await pool();
-    all[0].wire.cut(all[2].wire);
-    for (const { follower } of [all[0], all[1]]) {
-      await expect(follower.submit(created('k', 'v1'))).rejects.toMatchObject({
-        code: 'TooFewInSync',
-        message: expect.stringContaining('instance 2 is missing') as string,
-      });
-    }
-    await expect(all[2].follower.submit(created('k', 'v1'))).rejects.toMatchObject({
+  test('in a view of one nothing is changed, and it is said why', async () => {
+    const [primary, ...others] = await pool();
+    for (const { wire } of others) primary.wire.cut(wire);
+    const view = viewOf([primary], 2);
+    primary.follower.adopt({ ...view, inSync: view.inSync.slice(0, 1) });
+    await until(() => primary.replication.epoch === 2);
+    await expect(primary.follower.submit(created('k', 'v1'))).rejects.toMatchObject({
       code: 'TooFewInSync',
-      message: expect.stringContaining('instance 0, is not reachable') as string,
+      message: expect.stringContaining('only instance 0 is in sync') as string,
     });
-    all[0].wire.link(all[2].wire);
-    await until(() => all[0].replication.inSync);
-    expect((await all[2].follower.submit(created('k', 'v1'))).index).toBe(3);
+  });
+
+  test('a change that waits for a silent member stands once the view goes on without it', async () => {
+    const [primary, backup, silent] = await pool();
+    primary.wire.cut(silent.wire);
+    const outcome = backup.follower.submit(created('k', 'v1'));
+    await until(() => backup.follower.settled(['key:k']) !== undefined);
+    const seen = watch(outcome);
+    await idle();
+    expect(seen.state).toBe('waiting');
+    const view = viewOf([primary, backup], 2);
+    for (const { follower } of [primary, backup])
+      follower.adopt({ ...view, inSync: view.inSync.slice(0, 2) });
+    expect((await outcome).index).toBe(3);
+  });
+
+  test('without a primary a submission waits, and then certainly did not happen', async () => {
+    const [primary, backup] = await pool();
+    backup.wire.cut(primary.wire);
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+    try {
+      const outcome = expect(backup.follower.submit(created('k', 'v1'))).rejects.toMatchObject({
+        code: 'TooFewInSync',
+        message: expect.stringContaining('no primary could be reached') as string,
+      });
+      jest.advanceTimersByTime(4_000);
+      await outcome;
+    } finally {
+      jest.useRealTimers();
+    }
+    backup.wire.link(primary.wire);
+    await until(() => backup.replication.inSync);
+    await idle();
+    expect(primary.follower.state.get('keys', 'k')).toBeUndefined();
+  });
+
+  test('a joiner takes what it lacks page by page, and is proposed once it has it', async () => {
+    const [primary, backup, gone] = await pool();
+    for (const { wire } of [primary, backup]) wire.cut(gone.wire);
+    const view = viewOf([primary, backup], 2);
+    const two: View = { ...view, inSync: view.inSync.slice(0, 2) };
+    for (const { follower } of [primary, backup]) follower.adopt(two);
+    await until(() => primary.replication.inSync);
+    for (let place = 0; place < 7; place += 1) await backup.follower.submit(created(`key${place}`, 'v1'));
+    await gone.store.close();
+    members.splice(members.indexOf(gone), 1);
+    const joiner = await startMember(2, gone.path);
+    const asked: number[] = [];
+    joiner.fetch = async ({ index }) => {
+      asked.push(index);
+      await idle();
+      return primary.store.entriesAfter(index, 1).slice(0, 2);
+    };
+    joiner.follower.adopt(two);
+    joiner.wire.link(primary.wire);
+    await until(() => primary.told.length > 0);
+    expect(primary.told).toEqual(['propose 2 in 2']);
+    expect(asked).toEqual([...asked].sort((a, b) => a - b));
+    expect(asked.length).toBeGreaterThan(3);
+    expect(joiner.store.applied).toBe(9);
+    expect(joiner.replication.isMember).toBe(false);
   });
 
   test('a key that is purged is closed in every slot', async () => {
@@ -410,12 +492,6 @@ describe('follow: mutations', () => {
     await all[0].follower.submit(plain('KeyPurged', 'k'));
     await until(() => all.every(({ slot }) => slot.forgotten.length === 1));
     expect(all[1].slot.forgotten).toEqual(['k/v1']);
-  });
-
-  test('a question of another member is answered, or refused with the reason', async () => {
-    const all = await pool();
-    expect(await all[1].replication.ask(0, 'who?')).toEqual({ from: 1, question: 'who?' });
-    await expect(all[1].replication.ask(0, 'fail')).rejects.toThrow('I will not');
   });
 });
 
@@ -498,12 +574,14 @@ describe('follow: a backup and its primary', () => {
   /** A backup that holds the activation as committed. */
   async function backup(): Promise<Member> {
     const member = await startMember(1);
+    member.follower.adopt(viewOf([member]));
     member.wire.linkByHand(0);
-    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [founding, first] });
+    await until(() => told(member, 'hello').length === 1);
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, answered: 0, entries: [founding, first] });
     await until(() =>
       told(member, 'prepared').some((message) => 'head' in message && message.head.index === 2),
     );
-    say(member, { type: 'committed', epoch: 1, index: 2 });
+    say(member, { type: 'committed', epoch: 1, index: 2, answered: 2 });
     await until(() => member.store.applied === 2);
     return member;
   }
@@ -519,21 +597,21 @@ describe('follow: a backup and its primary', () => {
     await idle();
     expect(seen.state).toBe('waiting');
     member.wire.linkByHand(0);
-    say(member, { type: 'tail', epoch: 1, committed: first, entries: [] });
+    say(member, { type: 'tail', epoch: 1, committed: first, answered: 2, entries: [] });
     await until(() => seen.state === 'resolved');
     expect(member.follower.state.get('keys', 'k')).toBeUndefined();
     expect(member.failure).toBeUndefined();
     // What takes the place is judged without it.
     const other = entryOf(created('other', 'v1'), first);
     say(member, { type: 'prepare', epoch: 1, entry: other });
-    say(member, { type: 'committed', epoch: 1, index: 2 });
+    say(member, { type: 'committed', epoch: 1, index: 2, answered: 2 });
     // By its hash: the entry that was cut stood at the same index.
     await until(() =>
       told(member, 'prepared').some(
         (message) => 'head' in message && Buffer.compare(message.head.hash, other.hash) === 0,
       ),
     );
-    say(member, { type: 'committed', epoch: 1, index: 3 });
+    say(member, { type: 'committed', epoch: 1, index: 3, answered: 3 });
     await until(() => member.follower.state.get('keys', 'other') !== undefined);
   });
 
@@ -578,13 +656,15 @@ describe('follow: a backup and its primary', () => {
     expect(member.store.applied).toBe(2);
   });
 
-  test('a primary that lacks what is committed here stops the member', async () => {
+  test('a primary that lacks what is committed here is told to who owns the view, and not followed', async () => {
     const member = await backup();
     member.wire.cutByHand(0);
     member.wire.linkByHand(0);
-    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, entries: [] });
-    await until(() => member.failure !== undefined);
-    expect(member.failure?.message).toBe('the primary lacks an entry that is committed here');
+    say(member, { type: 'tail', epoch: 1, committed: EMPTY_HEAD, answered: 0, entries: [] });
+    await until(() => member.told.length > 0);
+    expect(member.told).toEqual(['accuse in 1']);
+    expect(member.replication.inSync).toBe(false);
+    expect(member.store.applied).toBe(2);
   });
 
   test('a submission whose primary is lost has an unknown outcome', async () => {
@@ -603,7 +683,9 @@ describe('follow: a backup and its primary', () => {
         code: 'OutcomeUnknown',
         message: expect.stringContaining('not decided in time') as string,
       });
-      jest.advanceTimersByTime(10_000);
+      // First the patience for a primary, then the rest.
+      jest.advanceTimersByTime(4_000);
+      jest.advanceTimersByTime(6_000);
       await outcome;
     } finally {
       jest.useRealTimers();
@@ -624,8 +706,10 @@ describe('follow: a backup and its primary', () => {
     expect(again.replication.decided).toBe(false);
     expect(again.follower.settled(['key:k'])).toBeDefined();
     expect(again.follower.state.get('keys', 'k')).toBeUndefined();
+    again.follower.adopt(viewOf([again]));
     again.wire.linkByHand(0);
-    say(again, { type: 'tail', epoch: 1, committed: entry, entries: [] });
+    await until(() => told(again, 'hello').length === 1);
+    say(again, { type: 'tail', epoch: 1, committed: entry, answered: 3, entries: [] });
     await until(() => again.follower.state.get('keys', 'k') !== undefined);
   });
 
@@ -651,6 +735,7 @@ describe('follow: a restored security domain', () => {
   async function waiting(): Promise<Three> {
     const all: Three = [await startMember(0), await startMember(1), await startMember(2)];
     linkAll(all);
+    for (const { follower } of all) follower.adopt(viewOf(all));
     await until(() => all.every(({ replication }) => replication.inSync));
     await all[0].follower.submit(founded());
     await all[0].follower.submit(transferKeyMade());
@@ -737,6 +822,7 @@ describe('follow: a restored security domain', () => {
     all[1].wire.cut(all[2].wire);
     all[0].wire.cut(all[2].wire);
     const back = await again(all[2]);
+    for (const { follower } of [all[0], all[1], back]) follower.adopt(viewOf([all[0], all[1], back], 2));
     expect(back.slot.tokens).toEqual([`open ${DOMAIN}`, STAGED, `keep ${DOMAIN} ${OTHER}`]);
     back.wire.link(all[0].wire);
     back.wire.link(all[1].wire);

@@ -1,12 +1,17 @@
 // How an instance comes to a token, and a pool to its beginning; with a provisioner that only keeps count.
 import { X509Certificate } from 'node:crypto';
 import { foundPool, issuerName } from '../../../src/instance/hsm/found.js';
-import { admit, isJoinQuestion, obtainToken, type JoinAnswer } from '../../../src/instance/hsm/join.js';
+import {
+  admit,
+  isJoinQuestion,
+  obtainToken,
+  type JoinAnswer,
+  type JoinParts,
+} from '../../../src/instance/hsm/join.js';
 import { POOL } from '../../../src/instance/model/pool.js';
 import type { Provision } from '../../../src/instance/partition/provision.js';
 import type { TokenDirectory } from '../../../src/instance/partition/token.js';
 import type { Replication } from '../../../src/instance/replication/replication.js';
-import { FIXED_VIEW } from '../../../src/instance/replication/view.js';
 import type { Founding } from '../../../src/values/messages.js';
 import { DOMAIN } from '../model/fixtures.js';
 import { FakeHsm, OPERATOR, TENANT } from './fake-hsm.js';
@@ -15,7 +20,7 @@ const key = { modulus: Buffer.of(1), exponent: Buffer.of(3) };
 
 interface Place {
   readonly done: string[];
-  readonly parts: Parameters<typeof obtainToken>[2];
+  readonly parts: JoinParts;
   readonly provision: Provision;
 }
 
@@ -42,49 +47,76 @@ function place(
   } as unknown as Provision;
   const replication = {
     ask: (member: number, question: unknown) =>
-      note(`ask ${member} ${isJoinQuestion(question) ? 'to join' : 'otherwise'}`, answer()),
+      note(
+        isJoinQuestion(question) ? `ask ${member} with ${String(question.evidence)}` : 'ask otherwise',
+        answer(),
+      ),
   } as unknown as Replication;
+  const evidence = (asked: unknown, donor: number) =>
+    Promise.resolve(`evidence for ${donor} ${String(asked === key)}`);
   const tokens = {
     domains: () => Promise.resolve(present === undefined ? [] : [present]),
   } as unknown as TokenDirectory;
-  return { done, parts: { tokens, provision, replication }, provision };
+  return { done, parts: { tokens, provision, replication, evidence }, provision };
 }
 
 describe('join', () => {
   test('an instance that has a token keeps it, whoever it is', async () => {
     for (const self of [0, 1, 2]) {
-      const { done, parts } = place('d0');
-      expect(await obtainToken(self, FIXED_VIEW, parts)).toBe('d0');
-      expect(done).toEqual([]);
+      for (const found of [true, false]) {
+        const { done, parts } = place('d0');
+        expect(await obtainToken(self, 0, found, parts)).toBe('d0');
+        expect(done).toEqual([]);
+      }
     }
   });
 
-  test('the primary without a token founds a domain', async () => {
+  test('the first of a new pool founds a domain', async () => {
     const { done, parts } = place(undefined);
-    expect(await obtainToken(0, FIXED_VIEW, parts)).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await obtainToken(0, 0, true, parts)).toMatch(/^[0-9a-f-]{36}$/);
     expect(done).toEqual(['found 36']);
   });
 
-  test('another one asks the primary, and has its domain', async () => {
+  test('in a pool that has a view nobody founds another domain', async () => {
     const { done, parts } = place(undefined);
-    expect(await obtainToken(2, FIXED_VIEW, parts)).toBe('d1');
-    expect(done).toEqual(['join', 'ask 0 to join', 'finish d1 9']);
+    await expect(obtainToken(0, 0, false, parts)).rejects.toThrow('the token is missing');
+    expect(done).toEqual([]);
+  });
+
+  test.each([true, false])('another one asks the donor with evidence, and has its domain', async (found) => {
+    for (const [self, donor] of [
+      [2, 0],
+      [0, 1],
+    ] as const) {
+      const { done, parts } = place(undefined);
+      expect(await obtainToken(self, donor, found, parts)).toBe('d1');
+      const asked = `ask ${donor} with evidence for ${donor} true`;
+      expect(done).toEqual(['join', asked, 'finish d1 9']);
+    }
   });
 
   test('what fails on the way is given up, and told', async () => {
     const refused = place(undefined, () => Promise.reject(new Error('not let in')));
-    await expect(obtainToken(1, FIXED_VIEW, refused.parts)).rejects.toThrow('not let in');
-    expect(refused.done).toEqual(['join', 'ask 0 to join', 'abandon']);
+    await expect(obtainToken(1, 0, true, refused.parts)).rejects.toThrow('not let in');
+    expect(refused.done).toEqual(['join', 'ask 0 with evidence for 0 true', 'abandon']);
     const broken = place(undefined, undefined, () => Promise.reject(new Error('not for this key')));
-    await expect(obtainToken(1, FIXED_VIEW, broken.parts)).rejects.toThrow('not for this key');
+    await expect(obtainToken(1, 0, true, broken.parts)).rejects.toThrow('not for this key');
     expect(broken.done.at(-1)).toBe('abandon');
   });
 
-  test('a pool that is founded lets nobody in', async () => {
+  test('a donor gives its key to whoever shows evidence for the exchange key, and to nobody else', async () => {
     const { done, provision } = place('d1');
-    await expect(admit({ kind: 'join', key }, 'd1', true, provision)).rejects.toThrow('the pool is founded');
+    const question = { kind: 'join', key, evidence: 'good' } as const;
+    const check = ({ evidence }: { evidence: unknown }, from: number) =>
+      evidence === 'good' && from === 2 ? undefined : 'another host';
+    await expect(admit(question, 1, 'd1', provision, check)).rejects.toThrow(
+      'instance 1 is not let in: another host',
+    );
+    await expect(admit({ ...question, evidence: 'bad' }, 2, 'd1', provision, check)).rejects.toThrow(
+      'instance 2 is not let in: another host',
+    );
     expect(done).toEqual([]);
-    expect(await admit({ kind: 'join', key }, 'd1', false, provision)).toEqual({
+    expect(await admit(question, 2, 'd1', provision, check)).toEqual({
       domain: 'd1',
       wrapped: Buffer.of(9),
     });

@@ -53,7 +53,7 @@ export function simulate(seed: number, steps: number): Tally {
       () => {
         const member = pick(running().filter(({ judging }) => judging.length > 0));
         const id = member && pick(member.judging);
-        if (id !== undefined) cluster.judge(member.id, id, random() < 0.8);
+        if (member && id !== undefined) cluster.judge(member.id, id, random() < 0.8);
       },
     ],
     [

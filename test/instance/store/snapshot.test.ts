@@ -165,11 +165,12 @@ describe('snapshot: an import that is cut off', () => {
     const own = before.store.id;
     // All of it was taken, and the end came before it was put into place; and one that ended in the middle.
     await taken(path, await store.snapshot());
-    copyFileSync(`${path}.joining`, `${path}.whole`);
-    for (const suffix of ['', '-wal', '-shm']) writeFileSync(`${path}.joining${suffix}`, randomBytes(9_000));
     await before.store.close();
+    expect(files(path)).toEqual(['state.sqlite', 'state.sqlite.joining']);
     const again = await openStore(path);
     expect([again.id, again.state.count('notes')]).toEqual([own, 1]);
+    expect(files(path)).not.toContain('state.sqlite.joining');
+    for (const suffix of ['', '-wal', '-shm']) writeFileSync(`${path}.joining${suffix}`, randomBytes(9_000));
     await taken(path, await store.snapshot());
     await again.close();
     await installSnapshot(path);
