@@ -165,7 +165,7 @@ const image: Fault = {
     await site.killFabric();
     cpSync(site.home(instance), copy, { recursive: true });
     await site.start();
-    const ms = some(dice, 1_000, 6_000);
+    const ms = some(dice, 1_000, 10_000);
     await wait(ms);
     await stage.healed();
     say(`put an image from ${ms} ms ago in the place of the directory of instance ${instance}`);

@@ -28,6 +28,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', multiple: true },
     isolated: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
+    hold: { type: 'boolean', default: false },
   },
 });
 const seed = options.seed === undefined ? seedOf('TRIVET_SEED') : Number(options.seed);
@@ -175,6 +176,10 @@ async function main(): Promise<void> {
     const warnings = site.pool.up.output.split('\n').filter((line) => /"level":[456]0/.test(line));
     for (const line of warnings.slice(-WARNINGS_SHOWN)) process.stderr.write(`${line.slice(0, LINE_MAX)}\n`);
     say(`the pool's directory is kept in ${site.pool.home}`);
+    if (options.hold && !site.pool.up.exit) {
+      say(`everything is left as it is; kill -USR2 ${process.pid} ends it`);
+      await new Promise((resolve) => process.once('SIGUSR2', resolve));
+    }
   }
   await site.leave(keep);
   if (good) say(`nothing lost, every history linearizable, members equal, ${ended ? 'nobody left' : ''}`);
