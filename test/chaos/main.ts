@@ -13,6 +13,8 @@ import { Load } from './load.js';
 import { Site } from './site.js';
 
 const HEAL_MS = 60_000;
+/** How often the picture is shown while it heals. */
+const TELL_MS = 5_000;
 /** Between faults. */
 const QUIET_MS = 1_500;
 /** Of what the pool logged, when a run fails. */
@@ -122,8 +124,14 @@ async function main(): Promise<void> {
       const since = performance.now();
       // Whoever says so of itself may be wrong: its slot must work too.
       let problem: string | undefined;
-      const isWell = async (): Promise<boolean> =>
-        (await site.isWhole()) && (problem = await load?.probe()) === undefined;
+      let told = performance.now();
+      const isWell = async (): Promise<boolean> => {
+        if (performance.now() - told > TELL_MS) {
+          told = performance.now();
+          say(`  ${site.picture()}`);
+        }
+        return (await site.isWhole()) && (problem = await load?.probe()) === undefined;
+      };
       if (await isWell()) return;
       await until('all three are in sync and work again', isWell, HEAL_MS).catch((error: unknown) => {
         throw new Error(`${String(error)}${problem === undefined ? '' : `: ${problem}`}`, { cause: error });
@@ -171,7 +179,8 @@ async function main(): Promise<void> {
     for (const finding of findings.slice(0, 20)) process.stderr.write(`${finding}\n`);
     if (findings.length > 20) say(`and ${findings.length - 20} more`);
     const log = join(site.pool.home, 'output.log');
-    writeFileSync(log, site.pool.up.output);
+    const write = (): void => writeFileSync(log, site.pool.up.output);
+    write();
     say(`what the last fabric and its instances said is in ${log}; the last warnings:`);
     const warnings = site.pool.up.output.split('\n').filter((line) => /"level":[456]0/.test(line));
     for (const line of warnings.slice(-WARNINGS_SHOWN)) process.stderr.write(`${line.slice(0, LINE_MAX)}\n`);
@@ -179,6 +188,7 @@ async function main(): Promise<void> {
     if (options.hold && !site.pool.up.exit) {
       say(`everything is left as it is; kill -USR2 ${process.pid} ends it`);
       await new Promise((resolve) => process.once('SIGUSR2', resolve));
+      write();
     }
   }
   await site.leave(keep);

@@ -24,6 +24,8 @@ export interface Seen {
   readonly inSync: boolean;
   readonly uri: string | undefined;
   readonly reason: string | undefined;
+  /** How far one has come that is no member yet. */
+  readonly joining: string | undefined;
 }
 
 export class Site {
@@ -103,13 +105,14 @@ export class Site {
     if (reply.kind !== 'answered' || reply.status !== 200) return;
     for (const instance of [0, 1, 2]) {
       const one = at(reply.body, 'pools', 0, 'instances', instance);
-      const [pid, uri, reason] = [at(one, 'pid'), at(one, 'uri'), at(one, 'reason')];
+      const [pid, uri, reason, joining] = ['pid', 'uri', 'reason', 'joining'].map((name) => at(one, name));
       this.#seen[instance] = {
         pid: typeof pid === 'number' ? pid : null,
         role: String(at(one, 'role')),
         inSync: at(one, 'inSync') === true,
         uri: typeof uri === 'string' ? uri : undefined,
         reason: typeof reason === 'string' ? reason : undefined,
+        joining: joining === undefined ? undefined : JSON.stringify(joining),
       };
     }
   }
@@ -139,10 +142,11 @@ export class Site {
   /** What the status says, in a line. */
   picture(): string {
     return this.#seen
-      .map(
-        (one, id) =>
-          `${id}: ${one?.role ?? '?'}${one?.inSync ? ', in sync' : ''}${one?.reason ? ` (${one.reason})` : ''}`,
-      )
+      .map((one, id) => {
+        if (!one) return `${id}: unknown`;
+        const { role, inSync, reason, joining = '' } = one;
+        return `${id}: ${role}${inSync ? ', in sync' : ''} ${joining}${reason ? ` (${reason})` : ''}`;
+      })
       .join('; ');
   }
 
