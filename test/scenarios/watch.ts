@@ -1,0 +1,122 @@
+// Watches a running pool as its owner does, over the control port: who is in sync, why somebody is not, whether all
+// hold the same. Also causes the faults that can be asked for.
+import { readFileSync } from 'node:fs';
+import type { InstanceStatus, PoolDigest, PoolStatus } from '../../src/fabric/pools/pool.js';
+import { at, Client, until, type TestPool } from './pool.js';
+
+const POLL_MS = 60;
+/** Nothing that heals takes longer, on a machine that is busy with other things. */
+const HEALING_MS = 60_000;
+
+export class Watch {
+  /** Reasons that the status has named, by instance, in the order in which they came; each once in a row. */
+  readonly reasons = new Map<number, string[]>();
+  readonly #pool: TestPool;
+  readonly #client: Client;
+  readonly #timer: NodeJS.Timeout;
+  #asking = false;
+
+  private constructor(pool: TestPool, client: Client) {
+    this.#pool = pool;
+    this.#client = client;
+    // Between the end of an instance and its return lies a start, which takes many times as long as this.
+    this.#timer = setInterval(() => {
+      if (this.#asking) return;
+      this.#asking = true;
+      this.status().then(
+        () => (this.#asking = false),
+        () => (this.#asking = false), // the pool is being stopped
+      );
+    }, POLL_MS);
+  }
+
+  static async of(pool: TestPool): Promise<Watch> {
+    const port = Number(new URL(pool.ready.controlPlane).port);
+    const token = await pool.token(pool.admin, `https://localhost:${port}/.default`);
+    const ca = readFileSync(pool.ready.caFile, 'utf8');
+    return new Watch(pool, new Client({ host: 'localhost', port, ca, token, keepAlive: true }));
+  }
+
+  /** Before the pool is stopped. */
+  end(): void {
+    clearInterval(this.#timer);
+    this.#client.close();
+  }
+
+  async status(): Promise<PoolStatus> {
+    const { body } = await this.#client.send('GET', '/trivet/status');
+    const pool = at(body, 'pools', 0) as PoolStatus;
+    for (const { id, reason } of pool.instances) {
+      const known = this.reasons.get(id) ?? [];
+      if (reason !== undefined && known.at(-1) !== reason) this.reasons.set(id, [...known, reason]);
+    }
+    return pool;
+  }
+
+  async instance(id: number): Promise<InstanceStatus> {
+    const found = (await this.status()).instances[id];
+    if (!found) throw new Error(`no instance ${id}`);
+    return found;
+  }
+
+  async primary(): Promise<number> {
+    let primary: number | undefined;
+    await until('there is a primary', async () => {
+      primary = (await this.status()).instances.find(({ role }) => role === 'primary')?.id;
+      return primary !== undefined;
+    });
+    return primary ?? -1;
+  }
+
+  /** Waits until something holds of an instance. */
+  async untilInstance(id: number, what: string, holds: (status: InstanceStatus) => boolean): Promise<void> {
+    let last: InstanceStatus | undefined;
+    try {
+      await until(
+        `instance ${id} ${what}`,
+        async () => {
+          last = await this.instance(id);
+          return holds(last) || pause();
+        },
+        HEALING_MS,
+      );
+    } catch (error) {
+      throw new Error(`${String(error)}: ${JSON.stringify(last)}; ${this.#pool.up.output.slice(-6_000)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Waits until all three are in sync, `id` in another process than `pid`. */
+  async untilHealed(id: number, pid: number | null): Promise<void> {
+    await this.untilInstance(id, 'is back in sync', (status) => status.inSync && status.pid !== pid);
+    for (const other of [0, 1, 2]) await this.untilInstance(other, 'is in sync', ({ inSync }) => inSync);
+  }
+
+  async digest(): Promise<PoolDigest> {
+    const { status, text, body } = await this.#client.send('POST', '/trivet/pools/dev/digest');
+    if (status !== 200) throw new Error(`digest: ${status} ${text}`);
+    return body as PoolDigest;
+  }
+
+  /** What `trivet partition` does. */
+  async inflict(fault: 'kill' | 'pause' | 'wipe', id: number): Promise<void> {
+    const { status, text } = await this.#client.send('POST', `/trivet/pools/dev/partitions/${id}/${fault}`);
+    if (status !== 200) throw new Error(`${fault} ${id}: ${status} ${text}`);
+  }
+
+  /** Clients of the three, each at the instance's own address. */
+  async clientsOfEach(token: string): Promise<Client[]> {
+    const { ca } = this.#pool.address();
+    return (await this.status()).instances.map(({ id, uri }) => {
+      if (uri === null) throw new Error(`instance ${id} does not serve`);
+      const { hostname, port } = new URL(uri);
+      return new Client({ host: hostname, port: Number(port), ca, token, keepAlive: true });
+    });
+  }
+}
+
+async function pause(): Promise<false> {
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  return false;
+}
