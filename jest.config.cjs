@@ -14,6 +14,7 @@ module.exports = {
   // What needs programs of the distribution; `npm run test:clients` installs and runs them.
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/clients-installed/'],
   globalSetup: '<rootDir>/test/build.cjs',
+  globalTeardown: '<rootDir>/test/clean.cjs',
   moduleNameMapper: { '^(?:\\.{1,2}/)+src/(.*)\\.js$': '<rootDir>/dist/$1.js', '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
     '^.+\\.ts$': compile,

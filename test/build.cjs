@@ -1,8 +1,11 @@
-// Brings dist/ up to date before the tests, unless the caller has just built it.
+// Brings dist/ up to date before the tests, unless the caller has just built it. Makes the place for what they share.
 const { spawnSync } = require('node:child_process');
+const { mkdtempSync } = require('node:fs');
+const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 
 module.exports = () => {
+  process.env.TRIVET_TEMPLATES = mkdtempSync(join(tmpdir(), 'trivet-templates-'));
   if (process.env.TRIVET_BUILT) return;
   const root = join(__dirname, '..');
   const compiler = require.resolve('typescript/bin/tsc');

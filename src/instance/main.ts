@@ -9,12 +9,13 @@ import type { FromInstance, InstanceReport, ToInstance } from '../values/message
 import { isMember, type View } from '../values/view.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
+import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
 import { Domains } from './hsm/domains.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
-import { catchUp, DirectoryUnusable, entriesAfter } from './hsm/catch-up.js';
+import { catchUp, entriesAfter } from './hsm/catch-up.js';
 import { Donor, isCatchUpQuestion, type CatchUpQuestion } from './hsm/donate.js';
 import { admit, isJoinQuestion, obtainToken, type JoinQuestion } from './hsm/join.js';
 import { Outage } from './hsm/outage.js';
@@ -42,6 +43,8 @@ type Start = Extract<ToInstance, { kind: 'start' }>;
 const MEMBERS = [0, 1, 2];
 /** How often a lease is asked for: several times in each. */
 const ASK_MS = 400;
+/** How often it is looked whether the slot still does its work. */
+const PROBE_MS = 1_000;
 /** Certificates are renewed daily, long before they end: no date to watch for. */
 const RENEW_MS = 86_400_000;
 /** How often it is looked whether others are trusted by now than before. */
@@ -183,7 +186,9 @@ async function run(channel: Channel): Promise<void> {
       return attestor.evidence(bindingTo(mesh, member), { role: 'join', key });
     },
   });
-  const partition = await Partition.open(tokens, token, { module: start.module });
+  const partition = await usable('the token cannot be opened', () =>
+    Partition.open(tokens, token, { module: start.module }),
+  );
   const doubtOf = ({ key, evidence }: JoinQuestion, from: number): string | undefined =>
     evidence instanceof Uint8Array
       ? attestor.check(from, evidence, bindingTo(mesh, from), { role: 'join', key })
@@ -193,7 +198,10 @@ async function run(channel: Channel): Promise<void> {
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
   const path = join(start.directory, 'store', 'state.sqlite');
-  const openStore = async () => Store.open<Tables>(path, await partition.deriveSecret('store'), tableNames);
+  const openStore = () =>
+    usable('the store cannot be opened', async () =>
+      Store.open<Tables>(path, await partition.deriveSecret('store'), tableNames),
+    );
   let store = await openStore();
   const opened = () => tell({ kind: 'opened', store: store.id, epoch: store.epoch });
   await opened();
@@ -260,6 +268,18 @@ async function run(channel: Channel): Promise<void> {
   };
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
+  // A token can break while it is open. Then nothing right can come of it any more, and another copy is needed.
+  const probe = async () => {
+    const owner = store.state.get('internal', 'owner');
+    if (owner) await partition.prove(owner.sealed);
+  };
+  const probing = setInterval(() => {
+    probe().catch((error: unknown) => {
+      clearInterval(probing);
+      void fail(new Error('the token does not open the keys of the pool any more', { cause: error }));
+    });
+  }, PROBE_MS);
+
   let founding = false;
   let audit: Audit | undefined;
   let serving: Serving | undefined;
@@ -316,6 +336,7 @@ async function run(channel: Channel): Promise<void> {
       await audit?.settle();
       await tell({ kind: 'drained' });
       await channel.next('leave');
+      clearInterval(probing);
       await audit?.close();
       await store.close();
       mesh.close();

@@ -1,6 +1,6 @@
 // Every operation of the data plane with the data action that it needs and where, as the service's documentation has
 // it and not as the program says; and a request for each that somebody who may gets through.
-import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { AttestationService } from '../instance/hsm/attestation-service.js';
 import { Access, assignment, ASSIGNMENTS, DEFINITIONS, prefixOf, roleNamed } from './access.js';
 import { text } from './pool.js';
@@ -12,6 +12,12 @@ export const OTHER = '/keys/other';
 /** What the operations on backups restore. */
 const RESTORED = '/keys/restored';
 const SETTING = 'AllowKeyManagementOperationsThroughARM';
+/** What the pool does not trust yet. */
+const HOST = generateKeyPairSync('ed25519').publicKey.export({ format: 'der', type: 'spki' });
+const HOST_ID = createHash('sha256').update(HOST).digest('hex');
+const MEASUREMENT = 'ab'.repeat(32);
+const ISSUER = 'https://login.example.net/';
+const ISSUER_ID = createHash('sha256').update(ISSUER).digest('hex');
 const SECURE_VERSION = 'api-version=2026-04-01';
 
 export interface Ask {
@@ -205,6 +211,25 @@ const DEFINITION = `${DEFINITIONS}/55555555-5555-4555-8555-555555555555`;
 const DEFINITION_ROUTE = 'providers/microsoft.authorization/roledefinitions/{item}';
 const definition = { properties: { permissions: [{ dataActions: [] }] } };
 
+/** Adding to a list of what the pool trusts, and taking from it. */
+function trustOperations(list: string, id: string, body?: object): Operation[] {
+  const path = `/trivet/trust/${list}/${id}`;
+  const common = { action: 'settings/write/action', scope: '/', done: 200 } as const;
+  const route = `trivet/trust/${list}/{item}`;
+  return [
+    {
+      ...{ ...common, route: `PUT ${route}` },
+      request: () => (body === undefined ? { path } : { path, body }),
+      after: ({ access }) => access.must(0, 'DELETE', path),
+    },
+    {
+      ...{ ...common, route: `DELETE ${route}` },
+      request: () => ({ path }),
+      before: ({ access }) => access.must(0, 'PUT', path, body),
+    },
+  ];
+}
+
 function ofDomain(what: string, action: string, body?: object): Operation {
   const [method = '', path = ''] = what.split(' ');
   const route = `${method} securitydomain/${path}`;
@@ -280,6 +305,13 @@ export const operations: readonly Operation[] = [
     request: () => ({ path: `/settings/${SETTING}`, body: { value: 'true' } }),
     after: ({ access }) => access.must(0, 'PATCH', `/settings/${SETTING}`, { value: 'false' }),
   },
+  {
+    ...{ route: 'GET trivet/trust', action: 'settings/read/action', scope: '/', done: 200 },
+    request: () => ({ path: '/trivet/trust' }),
+  },
+  ...trustOperations('hosts', HOST_ID, { publicKey: HOST.toString('base64url') }),
+  ...trustOperations('measurements', MEASUREMENT),
+  ...trustOperations('issuers', ISSUER_ID, { issuer: ISSUER }),
   ...roleOperations('/'),
   ...roleOperations('/keys'),
   ...roleOperations(KEY),

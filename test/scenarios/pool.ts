@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { ReadyDocument } from '../../src/cli/document.js';
+import { copyTemplate } from './templates.js';
 
 const MAIN = join(__dirname, '../../dist/cli/main.js');
 /** No answer within this is a hang. */
@@ -128,9 +129,29 @@ export class TestPool {
     this.#readyFile = join(this.home, 'ready.json');
   }
 
-  static async start(main?: string, options?: readonly string[]): Promise<TestPool> {
+  /**
+   * A pool that runs. Unless it has a `main` or options of its own, it may be a copy of one that was founded earlier in
+   * this run, with the same keys and principals; {@link found} gives one that is like no other.
+   */
+  static start(main?: string, options?: readonly string[]): Promise<TestPool> {
+    return TestPool.#started(main, options, main === undefined);
+  }
+
+  /** A pool that was founded just now. */
+  static found(main?: string, options?: readonly string[]): Promise<TestPool> {
+    return TestPool.#started(main, options, false);
+  }
+
+  static async #started(
+    main: string | undefined,
+    options: readonly string[] = [],
+    copied: boolean,
+  ): Promise<TestPool> {
     const pool = new TestPool(main, options);
     try {
+      if (copied) {
+        await copyTemplate(options, pool.directory, () => TestPool.found(main, options));
+      }
       await pool.start();
     } catch (error) {
       await pool.remove();

@@ -136,7 +136,7 @@ test(
 test(
   'recovery: a backup does not open in a pool of another domain',
   async () => {
-    const pool = await TestPool.start();
+    const pool = await TestPool.found();
     try {
       const client = await pool.client();
       const [value = ''] = kept.values();

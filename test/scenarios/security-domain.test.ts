@@ -187,7 +187,7 @@ test(
 test(
   'ceremony: what `up` makes is for its owner only, is said to lie there, and is not made again once it was carried away',
   async () => {
-    const pool = await TestPool.start();
+    const pool = await TestPool.found();
     try {
       const place = join(pool.directory, 'custodians');
       expect(statSync(place).mode & 0o777).toBe(0o700);

@@ -17,6 +17,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/view', []],
   ['fabric/healer', []],
   ['instance/main.ts', ['instance']],
+  // Loads what an instance does, and measures it.
+  ['instance/measure.ts', ['instance']],
   ['instance/api', ['instance/hsm']],
   [
     'instance/hsm',

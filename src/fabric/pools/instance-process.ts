@@ -144,7 +144,9 @@ export class InstanceProcess {
    * blocks its queue: after a second it counts as refusing.
    */
   hand(head: Uint8Array, socket: Socket): Promise<boolean> {
-    if (!this.serving || !this.#child.connected || this.#stuck > 0) return Promise.resolve(false);
+    // Chosen a while ago, perhaps, and about to leave by now.
+    if (!this.serving || this.withdrawn) return Promise.resolve(false);
+    if (!this.#child.connected || this.#stuck > 0) return Promise.resolve(false);
     return new Promise((resolve) => {
       const settle = (taken: boolean): void => {
         clearTimeout(timer);

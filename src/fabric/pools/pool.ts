@@ -65,7 +65,7 @@ export interface PoolPatience {
   readonly startMs: number;
   /** After that, for those that have still to join. */
   readonly joinMs: number;
-  /** For an instance that is to hand over, or to finish its requests; then it is killed. */
+  /** For an instance that is to hand over, or to finish its requests, which it does within 15 s; then it is killed. */
   readonly leaveMs: number;
   /** For an instance that is started again to be in sync. */
   readonly returnMs: number;
@@ -76,10 +76,12 @@ export interface PoolPatience {
 const PATIENCE: PoolPatience = {
   startMs: 60_000,
   joinMs: 10_000,
-  leaveMs: 10_000,
+  leaveMs: 20_000,
   returnMs: 120_000,
   digestMs: 20_000,
 };
+/** Before a process that the system refused is tried again. */
+const SPAWN_PAUSE_MS = 1_000;
 /** Between two attempts to find all instances at one index. */
 const DIGEST_PAUSE_MS = 50;
 
@@ -129,6 +131,8 @@ export class Pool extends EventEmitter<PoolEvents> {
   #founding: boolean;
   /** Why the pool cannot go on. */
   #failure: string | undefined;
+  /** Why the view could not be written, last. */
+  #troubled: string | undefined;
   #stopping = false;
   #restarting = false;
   #turn = 0;
@@ -160,7 +164,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       decline: (instance, epoch, member) => this.#tell(instance, { kind: 'declined', epoch, member }),
       kill: (instance, reason) => this.#slots[instance]?.process.kill(reason),
       refuse: (reason) => this.#refuse(reason),
-      troubled: (reason) => this.emit('warning', reason),
+      troubled: (reason) => this.#trouble(reason),
     });
     this.#slots = MEMBERS.map((instance) => {
       const home = instanceDirectory(directory, name, instance);
@@ -200,9 +204,11 @@ export class Pool extends EventEmitter<PoolEvents> {
         ({ instance, reason, process }) =>
           `instance ${instance} ${reason ?? (process.store === undefined ? 'has not opened its store' : 'waits to take part')}`,
       );
+      if (this.#troubled !== undefined) why.push(this.#troubled);
       throw new PoolError(`pool ${this.name}: no partition serves: ${why.join('; ')}`);
     }
-    await this.#until(() => this.#allInSync() || this.#slots.some((slot) => hasEnded(slot)), joinMs);
+    const hopeless = (): boolean => this.#slots.some(({ history }) => history.early > 1);
+    await this.#until(() => this.#allInSync() || hopeless(), joinMs);
   }
 
   /** Somebody serves, and whoever does not has failed or is no member. */
@@ -586,8 +592,13 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #startAgain(slot: Slot): void {
     if (this.#stopping || slot.held || slot.process.reasonEnded === undefined) return;
-    slot.restarts += 1;
-    slot.process = this.#spawn(slot);
+    try {
+      slot.process = this.#spawn(slot);
+      slot.restarts += 1;
+    } catch (error) {
+      this.emit('warning', `instance ${slot.instance} cannot be started: ${String(error)}`);
+      slot.timer = setTimeout(() => this.#startAgain(slot), SPAWN_PAUSE_MS);
+    }
     this.#look();
   }
 
@@ -624,6 +635,14 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #tell(instance: number, message: ToInstance): void {
     this.#slots[instance]?.process.tell(message);
+  }
+
+  // A full disk, mostly. A running pool goes on as it is; one that is being made has nothing to go on with.
+  #trouble(reason: string): void {
+    this.#troubled = reason;
+    if (this.#founding) this.#failure ??= reason;
+    this.emit('warning', reason);
+    this.#look();
   }
 
   #refuse(reason: string): void {

@@ -18,6 +18,8 @@ const LATE_MS = 500;
 const APART_MS = 1_500;
 /** Links of an instance that has just opened its store have so long to come up. */
 const LINKING_MS = 5_000;
+/** One that is no member yet may be busy with what it copies; nobody waits for it. */
+const JOINER_SILENT_MS = 10_000;
 /** At the start, members have so long to open their stores before the others go on without them. */
 const OPENING_MS = 10_000;
 /** Anybody else has so long: it may have to wait for others to get a token. */
@@ -312,12 +314,12 @@ function doom(keeper: Draft, now: number, actions: ViewAction[]): void {
     actions.push({ kind: 'kill', instance: seat.instance, reason });
   };
   for (const seat of keeper.seats.values()) {
+    const listed = view.inSync.some(({ instance }) => instance === seat.instance);
     if (seat.store !== undefined) {
-      if (now - seat.askedAt > LEASE_MS) sentence(seat, 'hung: it asked for no lease any more');
+      const limit = listed ? LEASE_MS : JOINER_SILENT_MS;
+      if (now - seat.askedAt > limit) sentence(seat, 'hung: it asked for no lease any more');
     } else {
-      const awaited =
-        view.inSync.some(({ instance }) => instance === seat.instance) && sound(keeper).length > 0;
-      const limit = awaited ? OPENING_MS : STARTING_MS;
+      const limit = listed && sound(keeper).length > 0 ? OPENING_MS : STARTING_MS;
       if (now - seat.startedAt > limit) sentence(seat, `did not open its store within ${limit / 1_000} s`);
     }
   }

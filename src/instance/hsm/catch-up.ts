@@ -10,6 +10,7 @@ import type { TokenDirectory } from '../partition/token.js';
 import type { Replication } from '../replication/replication.js';
 import { importSnapshot, installSnapshot, type SnapshotPart } from '../store/snapshot.js';
 import type { Store } from '../store/store.js';
+import { DirectoryUnusable } from './directory-unusable.js';
 import type { Domains } from './domains.js';
 import type { CatchUpAnswer, CatchUpQuestion, SnapshotAnswer } from './donate.js';
 
@@ -42,11 +43,6 @@ export interface CatchUpParts {
   /** From 0 up to 1: which keys are opened to see that they can be. */
   readonly random: () => number;
   readonly onProgress: (progress: CatchUpProgress) => void;
-}
-
-/** What lies in this instance's directory cannot be used in this pool: starting on it again is no help. */
-export class DirectoryUnusable extends Error {
-  override readonly name = 'DirectoryUnusable';
 }
 
 /**

@@ -15,6 +15,7 @@ import type { Verdict } from '../replication/replica.js';
 import type { Replication, Step } from '../replication/replication.js';
 import type { Member, View } from '../../values/view.js';
 import type { Store } from '../store/store.js';
+import { DirectoryUnusable, usable } from './directory-unusable.js';
 import type { Domains } from './domains.js';
 import type { Committed } from './hsm.js';
 import { Outage } from './outage.js';
@@ -106,7 +107,7 @@ export class Follower {
   static async start(instance: number, parts: Parts): Promise<Follower> {
     const { base, tail } = parts.store.readLog();
     const follower = new Follower(parts, base);
-    await follower.#proveTail(tail);
+    await usable('the log cannot be taken up', () => follower.#proveTail(tail));
     const member = { instance, store: parts.store.id };
     parts.replication.start(member, { committed: { index: base.index, hash: base.hash }, tail });
     return follower;
@@ -196,7 +197,9 @@ export class Follower {
           break;
         case 'prepare': {
           const { proof } = this.#check(step.entry);
-          this.#persist(step, proof ? [proof()] : []);
+          // The primary could: this slot is not what it should be.
+          const what = `entry ${step.entry.index} holds a key that this slot does not open`;
+          this.#persist(step, proof ? [usable(what, proof)] : []);
           break;
         }
         case 'commit':
@@ -307,7 +310,7 @@ export class Follower {
     const proof = this.#proofOf(mutation);
     const changes = judge(this.#tail.view, mutation, entry.index);
     if (changes instanceof Refusal || !equalBytes(hashOfChanges(changes), entry.changesHash)) {
-      throw new Error(`entry ${entry.index} changes something else here than at the primary`);
+      throw new DirectoryUnusable(`entry ${entry.index} changes something else here than at the primary`);
     }
     const item = { entry, mutation, changes };
     this.#hold(item);

@@ -46,7 +46,7 @@ export interface Measured {
 
 /** The folders of the build that an instance runs; those of the fabric and the command line are not. */
 const FOLDERS = ['instance', 'security-domain', 'values'];
-const ADDON = join('build', 'Release', 'trivet_pkcs11.node');
+const ADDONS = join('build', 'Release');
 /** What Node.js loads from a package, or goes by when it looks for that. */
 const LOADED = /\.(?:[cm]?js|json|node|wasm)$/;
 const LOADER = /^ld-(?:linux|musl)[^/]*\.so/;
@@ -65,12 +65,13 @@ export function measure({
   const reader = new Reader();
   const dist = program ?? join(root, 'dist');
   const packages = closureOf(root);
+  const addons = join(root, ADDONS);
   const components: Component[] = [
     ...FOLDERS.map((folder) => component(`code/${folder}`, reader.tree(join(dist, folder)))),
     ...packages.map(({ name, directory }) => component(`package/${name}`, reader.tree(directory))),
-    { name: 'addon', sha256: reader.file(join(root, ADDON)) },
+    component('addon', reader.addons(addons)),
     { name: 'module', sha256: reader.file(module) },
-    ...libraries(reader, module, [join(root, ADDON), module, ...packages.map(({ directory }) => directory)]),
+    ...libraries(reader, module, [addons, module, ...packages.map(({ directory }) => directory)]),
     component('other-code', otherCode(reader, [dist, ...packages.map(({ directory }) => directory)])),
     // Not by its path: that may be another file by now.
     { name: 'node', sha256: reader.file(existsSync('/proc/self/exe') ? '/proc/self/exe' : process.execPath) },
@@ -114,6 +115,12 @@ class Reader {
     } finally {
       closeSync(file);
     }
+  }
+
+  /** A line for each addon in a directory. */
+  addons(directory: string): string[] {
+    const names = readdirSync(directory).filter((name) => name.endsWith('.node'));
+    return names.sort().map((name) => `${name} ${this.file(join(directory, name))}`);
   }
 
   /** A line for each file below that Node.js could load, but for nested packages, which are measured by themselves. */

@@ -169,6 +169,19 @@ test('doorway: with instances killed, the others take every connection; with non
   await expect(ask(port, root, 'localhost')).rejects.toThrow(/hang up|ECONNRESET|disconnected/);
 });
 
+test('doorway: an orderly restart fails no request', async () => {
+  const { pool, root } = await startPool('restarts');
+  const port = await openDoorway([pool]);
+  let restarted = false;
+  const restarting = pool.restart().finally(() => (restarted = true));
+  const seen: string[] = [];
+  const asking = Array.from({ length: 4 }, async () => {
+    while (!restarted) seen.push((await ask(port, root, 'localhost')).instance);
+  });
+  await Promise.all([restarting, ...asking]);
+  expect([...new Set(seen)].sort()).toEqual(['0', '1', '2']);
+});
+
 test('doorway: an instance that hangs blocks nobody but those that it was given', async () => {
   const { pool, root } = await startPool('hangs');
   const port = await openDoorway([pool]);

@@ -485,6 +485,25 @@ test('pool: while the view cannot be written nobody is told of another, and it i
   expect(views[0]?.epoch).toBe(2);
 });
 
+test('pool: a new pool whose view cannot be written is not begun', async () => {
+  const name = `pool${(count += 1)}`;
+  createPool(directory, name, founding);
+  mkdirSync(join(directory, name, 'view.json.new', 'x'), { recursive: true });
+  const pool = await start({}, name);
+  await expect(pool.ready()).rejects.toThrow(/view\.json cannot be written/);
+  expect(existsSync(viewFile(pool))).toBe(false);
+});
+
+test('pool: started again while its view cannot be written, it serves nothing and says why', async () => {
+  const first = await started();
+  await first.drain(60_000);
+  mkdirSync(`${viewFile(first)}.new/x`, { recursive: true });
+  const second = await start({}, first.name, { startMs: 500 });
+  await expect(second.ready()).rejects.toThrow(
+    /instance 2 waits to take part; .*view\.json cannot be written/,
+  );
+});
+
 test('pool: an orderly restart replaces one after the other, the primary last', async () => {
   const pool = await started();
   const before = pids(pool);

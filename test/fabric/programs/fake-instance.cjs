@@ -17,6 +17,8 @@ let peers = [];
 let store;
 let view;
 let leasing;
+let draining = false;
+const connections = new Set();
 const proposed = new Set();
 
 process.on('disconnect', () => process.exit(1));
@@ -42,6 +44,11 @@ process.on('message', (message, socket) => {
       return digest(message.id);
     case 'connection':
       if (!socket) return undefined;
+      connections.add(socket);
+      socket.once('close', () => {
+        connections.delete(socket);
+        finish();
+      });
       if (wish.raw) return echo(message.head, socket);
       socket.unshift(message.head);
       return server.emit('connection', socket);
@@ -49,14 +56,19 @@ process.on('message', (message, socket) => {
       if (wish.silent !== started.instance) process.send({ kind: 'clockSet', offset: message.offset });
       return undefined;
     case 'drain':
-      if (!wish.deaf) process.send({ kind: 'drained' });
-      return undefined;
+      draining = true;
+      return finish();
     case 'leave':
       return process.exit(0);
     default:
       throw new Error(`unknown message ${message.kind}`);
   }
 });
+
+// Whoever was given to us before we were told to drain is served to the end.
+function finish() {
+  if (draining && connections.size === 0 && !wish.deaf) process.send({ kind: 'drained' });
+}
 
 // Gives back every byte, those that the fabric had read first.
 function echo(head, socket) {

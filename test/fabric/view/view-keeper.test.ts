@@ -282,6 +282,19 @@ describe('a member leaves', () => {
     expect(world.view).toEqual(viewOf(4, 2, 2));
   });
 
+  test('not while those that would remain are not there yet', () => {
+    const world = new World(viewOf(7, 0, 0, 1));
+    world.start(0);
+    world.open(0);
+    world.pass(9_900);
+    world.start(1);
+    world.pass(200);
+    world.end(0);
+    expect(world.view).toEqual(viewOf(8, 0, 0, 1));
+    world.open(1);
+    expect(world.view).toEqual(viewOf(9, 1, 1));
+  });
+
   test('when it hangs: killed after a lease, dropped when reaped', () => {
     const world = running();
     world.hung.add(0);
@@ -368,7 +381,7 @@ describe('links', () => {
   });
 
   test.each([
-    ['one that reaches nobody goes', { 0: [1], 1: [0], 2: [] }, [2]],
+    ['one that reaches nobody goes', { 0: [1, 2], 1: [0, 2], 2: [] }, [2]],
     ['one that nobody reaches goes', { 0: [1], 1: [0], 2: [0, 1] }, [2]],
     ['the primary goes when the others are more', { 0: [], 1: [2], 2: [1] }, [0]],
     ['between two backups the primary’s side stays', { 0: [1, 2], 1: [0], 2: [0] }, [2]],
@@ -389,6 +402,19 @@ describe('links', () => {
     reach(world, { 1: [], 2: [] });
     world.pass(1_700);
     expect(world.killed).toEqual([2]);
+  });
+
+  test('between three the primary stays, be it the lowest or not', () => {
+    const world = running();
+    world.end(0);
+    world.start(0);
+    world.open(0);
+    world.propose(1, member(0));
+    expect(world.view).toEqual(viewOf(3, 1, 0, 1, 2));
+    world.pass(6_000);
+    reach(world, { 0: [], 1: [], 2: [] });
+    world.pass(1_700);
+    expect(world.killed).toEqual([0, 2]);
   });
 
   test('have time to come up where a store was just opened', () => {
@@ -484,11 +510,23 @@ describe('joining', () => {
   test('a proposal of one that is gone, or about to go, is declined', () => {
     const world = without2();
     world.hung.add(2);
-    world.pass(LEASE_MS + TICK_MS);
+    world.pass(10_000);
+    expect(world.killed).toEqual([]); // nobody waits for it
+    world.pass(TICK_MS);
     expect(world.killed).toEqual([2]);
     expect(world.propose(0, member(2, 1))).toMatchObject([{ kind: 'decline' }]);
     world.end(2);
     expect(world.propose(0, member(2, 1))).toMatchObject([{ kind: 'decline' }]);
+  });
+
+  test('a joiner that never opens its store is started anew', () => {
+    const world = running();
+    world.end(2);
+    world.start(2);
+    world.pass(120_000);
+    expect(world.killed).toEqual([]);
+    world.pass(TICK_MS);
+    expect(world.killed).toEqual([2]);
   });
 
   test('a member that is proposed once more is no news', () => {

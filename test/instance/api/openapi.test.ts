@@ -5,13 +5,14 @@ import { said, saidOf } from '../../../src/instance/api/answers.js';
 import { internalId } from '../../../src/instance/model/pool.js';
 import { routes } from '../../../src/instance/api/routes.js';
 import { apiVersions } from '../../../src/instance/api/versions.js';
-import { STRANGER } from '../hsm/fake-hsm.js';
+import { hostId, issuerId } from '../../../src/instance/hsm/trust.js';
+import { hostKey, STRANGER } from '../hsm/fake-hsm.js';
 import { AttestationService } from '../hsm/attestation-service.js';
 import { readCertificate } from '../../../src/security-domain/certificates.js';
 import { readSecurityDomain } from '../../../src/security-domain/file.js';
 import { makeRestoreBlob } from '../../../src/security-domain/restore-blob.js';
 import { published } from '../../security-domain/custodians.js';
-import { bodyOf, definitionId, GUID } from './samples.js';
+import { bodyOf, definitionId, GUID, SECOND_ISSUER } from './samples.js';
 import { Served, textOf, tokenFor, type Answer } from './served.js';
 import { waiting } from './waiting.js';
 
@@ -328,6 +329,20 @@ describe('answers', () => {
     await ask('GET', `${assignments}/${GUID}`);
     await ask('DELETE', `${assignments}/${GUID}`);
     await ask('DELETE', `${definitions}/${GUID}`);
+  });
+
+  it('of what the pool trusts are as described', async () => {
+    const key = hostKey();
+    const issuer = { issuer: SECOND_ISSUER, audience: 'app', metadataUrl: `${SECOND_ISSUER}/meta` };
+    for (const [path, body] of [
+      [`hosts/${hostId(key)}`, { publicKey: key }],
+      [`measurements/${'cd'.repeat(32)}`, undefined],
+      [`issuers/${issuerId(issuer)}`, issuer],
+    ] as const) {
+      await ask('PUT', `/trivet/trust/${path}`, body);
+      await ask('GET', '/trivet/trust');
+      await ask('DELETE', `/trivet/trust/${path}`);
+    }
   });
 
   it('of the security domain are as described', async () => {

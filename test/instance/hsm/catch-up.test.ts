@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   catchUp,
-  DirectoryUnusable,
   entriesAfter,
   type CatchUpParts,
   type CatchUpProgress,
 } from '../../../src/instance/hsm/catch-up.js';
+import { DirectoryUnusable } from '../../../src/instance/hsm/directory-unusable.js';
 import { Donor, isCatchUpQuestion, type CatchUpQuestion } from '../../../src/instance/hsm/donate.js';
 import { hashOfChanges } from '../../../src/instance/hsm/tail.js';
 import { judge } from '../../../src/instance/model/judge.js';
