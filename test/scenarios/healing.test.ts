@@ -136,7 +136,7 @@ async function expectAll(made: readonly Made[]): Promise<void> {
 async function expectWhole(): Promise<void> {
   await expectAll([...keys, ...work.news()]);
   expect(await watch.digest()).toMatchObject({ equal: true });
-  expect(work.wrong).toEqual([]);
+  expect(work.wrong.splice(0).slice(0, 5)).toEqual([]);
 }
 
 interface Fault {
