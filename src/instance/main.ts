@@ -32,6 +32,7 @@ import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
 import { readHostKey, SoftwareAttestor } from './replication/attestor.js';
 import { ownIdentity } from './replication/identity.js';
+import { JoinEvidence } from './replication/join-evidence.js';
 import { measure } from './replication/measurement.js';
 import { Mesh } from './replication/mesh.js';
 import { Replication, type Asked } from './replication/replication.js';
@@ -172,6 +173,7 @@ async function run(channel: Channel): Promise<void> {
   const view = new Latest<View>();
   channel.each('view', (message) => view.set(message.view));
 
+  const joining = new JoinEvidence(mesh, attestor);
   const answers = new Answers();
   void answers.run(replication).catch((error: unknown) => void fail(error));
 
@@ -183,17 +185,17 @@ async function run(channel: Channel): Promise<void> {
     replication,
     evidence: async (key, member) => {
       await replication.linked(member);
-      return attestor.evidence(bindingTo(mesh, member), { role: 'join', key });
+      return joining.evidenceFor(member, key);
     },
   });
   const partition = await usable('the token cannot be opened', () =>
     Partition.open(tokens, token, { module: start.module }),
   );
-  const doubtOf = ({ key, evidence }: JoinQuestion, from: number): string | undefined =>
-    evidence instanceof Uint8Array
-      ? attestor.check(from, evidence, bindingTo(mesh, from), { role: 'join', key })
-      : 'it sent no evidence';
-  answers.join.set((from, question) => admit(question, from, partition.domain, provision, doubtOf));
+  answers.join.set((from, question) =>
+    admit(question, from, partition.domain, provision, ({ key, evidence }) =>
+      joining.checkJoin(from, evidence, key),
+    ),
+  );
   const domains = new Domains(tokens, provision, partition);
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
@@ -222,7 +224,10 @@ async function run(channel: Channel): Promise<void> {
   };
   setInterval(askForLease, ASK_MS);
 
+  /** How this instance came to the pool's state; undefined for one that had it when it started. */
+  let joined: 'log' | 'snapshot' | undefined;
   if (!isMember(await view.first, { instance: self, store: store.id })) {
+    const own = store;
     store = await catchUp({
       donor: (await view.first).primary,
       store,
@@ -236,6 +241,7 @@ async function run(channel: Channel): Promise<void> {
       random: Math.random,
       onProgress: (progress) => void tell({ kind: 'joining', ...progress }),
     });
+    joined = store === own ? 'log' : 'snapshot';
     await opened();
   }
   clock.follow(store.state);
@@ -307,6 +313,7 @@ async function run(channel: Channel): Promise<void> {
       openAudit(start, hsm, replication)
         .then(async (trail) => {
           audit = trail;
+          if (joined !== undefined) trail.event('InstanceJoin', { by: joined, epoch: replication.epoch });
           refusals.record((refusal) => trail.event('InstanceRefused', refusal));
           answers.audit.set((from, question) => trail.witness(from, question));
           serving = await openService(start, hsm, trail, channel);
@@ -356,6 +363,8 @@ async function run(channel: Channel): Promise<void> {
   let counted = false;
   const adopt = (next: View) => {
     const included = isMember(next, { instance: self, store: store.id });
+    const { epoch, primary } = next;
+    audit?.event('ViewChange', { epoch, primary, inSync: next.inSync.map(({ instance }) => instance) });
     // Dropped: what it serves may be old by now. As a joiner it starts anew.
     if (counted && !included) void fail(new Error('the pool goes on without this instance'));
     counted = included;
@@ -403,13 +412,6 @@ class Answers {
     if (isAuditQuestion(question) && this.audit.value) return this.audit.value(from, question);
     throw new Error('not a question that can be answered now');
   }
-}
-
-/** What evidence on the link to this member is bound to. @throws when there is none. */
-function bindingTo(mesh: Mesh, member: number): Uint8Array {
-  const binding = mesh.binding(member);
-  if (!binding) throw new Error(`the link to instance ${member} was lost`);
-  return binding;
 }
 
 /** The measurement, and its parts in the log: for who looks for what differs. */
