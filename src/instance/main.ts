@@ -15,6 +15,7 @@ import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
+import { checkSlot } from './hsm/check-slot.js';
 import { catchUp, entriesAfter } from './hsm/catch-up.js';
 import { Donor, isCatchUpQuestion, type CatchUpQuestion } from './hsm/donate.js';
 import { admit, isJoinQuestion, obtainToken, type JoinQuestion } from './hsm/join.js';
@@ -254,6 +255,7 @@ async function run(channel: Channel): Promise<void> {
   answers.catchUp.set((from, question) => gifts.answer(from, question));
   mesh.on('unlinked', (member) => gifts.lost(member));
 
+  let checking: Promise<void> | undefined;
   const hsm: Hsm = {
     state: store.state,
     partition,
@@ -271,20 +273,16 @@ async function run(channel: Channel): Promise<void> {
     },
     settled: (tags) => follower.settled(tags),
     submit: (mutation) => follower.submit(mutation),
+    checkSlot() {
+      checking ??= checkSlot(store.state, partition)
+        .catch(fail)
+        .finally(() => (checking = undefined));
+      return checking;
+    },
   };
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
-  // A token can break while it is open. Then nothing right can come of it any more, and another copy is needed.
-  const probe = async () => {
-    const owner = store.state.get('internal', 'owner');
-    if (owner) await partition.prove(owner.sealed);
-  };
-  const probing = setInterval(() => {
-    probe().catch((error: unknown) => {
-      clearInterval(probing);
-      void fail(new Error('the token does not open the keys of the pool any more', { cause: error }));
-    });
-  }, PROBE_MS);
+  const probing = setInterval(() => void hsm.checkSlot(), PROBE_MS);
 
   let founding = false;
   let audit: Audit | undefined;

@@ -6,7 +6,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync, cpSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decode, encode } from '../../src/values/cbor.js';
+import { encode } from '../../src/values/cbor.js';
 import { pairsIn, secretsOf } from './domain-secrets.js';
 import { at, TestPool, type Client } from './pool.js';
 import { findIn, findInFiles, findInMemory, formsOf, type Secret } from './scan.js';
@@ -76,16 +76,19 @@ async function useEverywhere(): Promise<void> {
 
 const NOWHERE = { files: [], output: [], fabric: [], said: [] };
 
-function found(): typeof NOWHERE {
+function foundInMessages(): string[] {
   const needles = secrets.flatMap(formsOf);
-  const said = KINDS.flatMap((kind) =>
+  return KINDS.flatMap((kind) =>
     [0, 1, 2].flatMap((id) => findIn(saidBy(kind, id), needles).map((form) => `${kind} ${id}: ${form}`)),
   );
+}
+
+function found(): typeof NOWHERE {
   return {
     files: findInFiles(pool.directory, secrets),
-    output: findIn(Buffer.from(pool.up.output), needles),
+    output: findIn(Buffer.from(pool.up.output), secrets.flatMap(formsOf)),
     fabric: findInMemory(pool.up.pid, secrets),
-    said,
+    said: foundInMessages(),
   } as typeof NOWHERE;
 }
 
@@ -126,7 +129,7 @@ it(
     expect(found()).toEqual(NOWHERE);
     // What was looked at is a join: the data-wrapping key was asked for and came wrapped, and the keys came after it.
     const since = (place: number): Buffer => saidBy('recording', place).subarray(before[place]);
-    expect(since(id).includes('"join"') || since(id).includes('join')).toBe(true);
+    expect(since(id).includes('join')).toBe(true);
     const given = Buffer.concat([since(0), since(2)]);
     for (const word of ['wrapped', 'known-rsa', 'known-ec', 'known-oct']) {
       expect([word, given.includes(word)]).toEqual([word, true]);
@@ -171,14 +174,15 @@ it(
     const raw = secrets.map(({ name }) => `${name} raw`);
     const planted = join(pool.directory, 'pools/dev/instances/1/planted');
     writeFileSync(planted, Buffer.concat(secrets.map(({ bytes }) => bytes)));
-    expect(found().files).toEqual(raw.map((form) => `pools/dev/instances/1/planted: ${form}`));
+    expect(findInFiles(pool.directory, secrets)).toEqual(
+      raw.map((form) => `pools/dev/instances/1/planted: ${form}`),
+    );
     // As a message between instances would hold it.
     const recording = join(pool.home, 'recording-2');
     const { size } = statSync(recording);
     const message = encode({ to: 1, message: { keys: secrets.map(({ bytes }) => Uint8Array.from(bytes)) } });
-    expect(decode(message)).toBeDefined();
     appendFileSync(recording, message);
-    expect(found().said).toEqual(raw.map((form) => `recording 2: ${form}`));
+    expect(foundInMessages()).toEqual(raw.map((form) => `recording 2: ${form}`));
     truncateSync(recording, size);
     const copy = join(pool.home, 'planted');
     cpSync(planted, copy);
@@ -199,7 +203,7 @@ it(
       holder.stdin.end();
       rmSync(copy);
     }
-    expect(found()).toEqual(NOWHERE);
+    expect([...findInFiles(pool.directory, secrets), ...foundInMessages()]).toEqual([]);
   },
   MINUTE,
 );

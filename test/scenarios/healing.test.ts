@@ -246,7 +246,7 @@ const FAULTS: readonly Fault[] = [
     victim: backup,
     happen: (id, pid) => {
       renameSync(home(id), join(pool.home, 'replaced'));
-      cpSync(image(id), home(id), { recursive: true });
+      renameSync(image(id), home(id));
       pool.kill(pid);
     },
     reason: /SIGKILL/,

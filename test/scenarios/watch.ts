@@ -2,7 +2,7 @@
 // hold the same. Also causes the faults that can be asked for.
 import { readFileSync } from 'node:fs';
 import type { InstanceStatus, PoolDigest, PoolStatus } from '../../src/fabric/pools/pool.js';
-import { at, Client, until, type TestPool } from './pool.js';
+import { at, Client, ConnectionLost, until, type Answer, type TestPool } from './pool.js';
 
 const POLL_MS = 60;
 /** Nothing that heals takes longer, on a machine that is busy with other things. */
@@ -12,13 +12,16 @@ export class Watch {
   /** Reasons that the status has named, by instance, in the order in which they came; each once in a row. */
   readonly reasons = new Map<number, string[]>();
   readonly #pool: TestPool;
+  /** For the status, which is asked for many times in a second. */
   readonly #client: Client;
+  readonly #orders: Client;
   readonly #timer: NodeJS.Timeout;
   #asking = false;
 
-  private constructor(pool: TestPool, client: Client) {
+  private constructor(pool: TestPool, options: Client['options']) {
     this.#pool = pool;
-    this.#client = client;
+    this.#client = new Client({ ...options, keepAlive: true });
+    this.#orders = new Client(options);
     // Between the end of an instance and its return lies a start, which takes many times as long as this.
     this.#timer = setInterval(() => {
       if (this.#asking) return;
@@ -34,7 +37,7 @@ export class Watch {
     const port = Number(new URL(pool.ready.controlPlane).port);
     const token = await pool.token(pool.admin, `https://localhost:${port}/.default`);
     const ca = readFileSync(pool.ready.caFile, 'utf8');
-    return new Watch(pool, new Client({ host: 'localhost', port, ca, token, keepAlive: true }));
+    return new Watch(pool, { host: 'localhost', port, ca, token });
   }
 
   /** Before the pool is stopped. */
@@ -44,13 +47,23 @@ export class Watch {
   }
 
   async status(): Promise<PoolStatus> {
-    const { body } = await this.#client.send('GET', '/trivet/status');
+    const { body } = await this.#ask();
     const pool = at(body, 'pools', 0) as PoolStatus;
     for (const { id, reason } of pool.instances) {
       const known = this.reasons.get(id) ?? [];
       if (reason !== undefined && known.at(-1) !== reason) this.reasons.set(id, [...known, reason]);
     }
     return pool;
+  }
+
+  // A connection that was idle for long may be closed by the fabric just when it is used again.
+  async #ask(): Promise<Answer> {
+    try {
+      return await this.#client.send('GET', '/trivet/status');
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      return this.#orders.send('GET', '/trivet/status');
+    }
   }
 
   async instance(id: number): Promise<InstanceStatus> {
@@ -94,14 +107,14 @@ export class Watch {
   }
 
   async digest(): Promise<PoolDigest> {
-    const { status, text, body } = await this.#client.send('POST', '/trivet/pools/dev/digest');
+    const { status, text, body } = await this.#orders.send('POST', '/trivet/pools/dev/digest');
     if (status !== 200) throw new Error(`digest: ${status} ${text}`);
     return body as PoolDigest;
   }
 
   /** What `trivet partition` does. */
   async inflict(fault: 'kill' | 'pause' | 'wipe', id: number): Promise<void> {
-    const { status, text } = await this.#client.send('POST', `/trivet/pools/dev/partitions/${id}/${fault}`);
+    const { status, text } = await this.#orders.send('POST', `/trivet/pools/dev/partitions/${id}/${fault}`);
     if (status !== 200) throw new Error(`${fault} ${id}: ${status} ${text}`);
   }
 
