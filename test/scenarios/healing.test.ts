@@ -143,8 +143,10 @@ interface Fault {
   readonly what: string;
   readonly victim: () => number | Promise<number>;
   readonly happen: (id: number, pid: number) => void | Promise<void>;
-  /** What the status says of it while the instance is away. */
+  /** What the status says of it at first, while the instance is away. */
   readonly reason: RegExp;
+  /** What it says of it later, where the instance cannot begin on what is left. */
+  readonly later?: RegExp;
 }
 
 const backup = async (): Promise<number> => ((await watch.primary()) + 1) % 3;
@@ -218,6 +220,7 @@ const FAULTS: readonly Fault[] = [
       pool.kill(pid);
     },
     reason: /SIGKILL/,
+    later: /the store cannot be opened/,
   },
   {
     what: 'other PINs than those of the token',
@@ -231,6 +234,7 @@ const FAULTS: readonly Fault[] = [
       pool.kill(pid);
     },
     reason: /SIGKILL/,
+    later: /the token cannot be opened/,
   },
   {
     what: 'garbage over the store',
@@ -240,6 +244,7 @@ const FAULTS: readonly Fault[] = [
       pool.kill(pid);
     },
     reason: /SIGKILL/,
+    later: /the store cannot be opened/,
   },
   {
     what: 'an earlier image in place of the directory',
@@ -247,7 +252,7 @@ const FAULTS: readonly Fault[] = [
     happen: (id, pid) => {
       renameSync(home(id), join(pool.home, 'replaced'));
       renameSync(image(id), home(id));
-      pool.kill(pid);
+      process.kill(pid, 'SIGKILL'); // before it finds its token gone
     },
     reason: /SIGKILL/,
   },
@@ -255,7 +260,7 @@ const FAULTS: readonly Fault[] = [
 
 it.each(FAULTS)(
   '$what: healed',
-  async ({ victim, happen, reason }) => {
+  async ({ victim, happen, reason, later }) => {
     const id = await victim();
     const { pid } = await watch.instance(id);
     if (pid === null) throw new Error(`instance ${id} does not run`);
@@ -264,6 +269,7 @@ it.each(FAULTS)(
     await watch.untilHealed(id, pid);
     expect(isAlive(pid)).toBe(false);
     expect(watch.reasons.get(id)?.[0]).toMatch(reason);
+    if (later) expect(watch.reasons.get(id)?.at(-1)).toMatch(later);
     expect((await watch.instance(id)).reason).toBeUndefined();
     await expectWhole();
   },
