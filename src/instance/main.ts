@@ -228,7 +228,14 @@ async function run(channel: Channel): Promise<void> {
 
   /** How this instance came to the pool's state; undefined for one that had it when it started. */
   let joined: 'log' | 'snapshot' | undefined;
-  if (!isMember(await view.first, { instance: self, store: store.id })) {
+  let records = 0;
+  const memberOf = (present: View) => isMember(present, { instance: self, store: store.id });
+  endIfStuck(() =>
+    view.value === undefined || memberOf(view.value)
+      ? undefined
+      : `${store.applied} ${records} ${view.value.epoch}`,
+  );
+  if (!memberOf(await view.first)) {
     const own = store;
     store = await catchUp({
       donor: (await view.first).primary,
@@ -241,7 +248,10 @@ async function run(channel: Channel): Promise<void> {
       domains,
       tokens,
       random: Math.random,
-      onProgress: (progress) => void tell({ kind: 'joining', ...progress }),
+      onProgress: (progress) => {
+        records = progress.done;
+        void tell({ kind: 'joining', ...progress });
+      },
     });
     joined = store === own ? 'log' : 'snapshot';
     await opened();
@@ -373,7 +383,7 @@ async function run(channel: Channel): Promise<void> {
   let counted = false;
   const adopt = (next: View) => {
     view.set(next);
-    const included = isMember(next, { instance: self, store: store.id });
+    const included = memberOf(next);
     const { epoch, primary } = next;
     audit?.event('ViewChange', { epoch, primary, inSync: next.inSync.map(({ instance }) => instance) });
     // Dropped: what it serves may be old by now. As a joiner it starts anew.
@@ -383,7 +393,6 @@ async function run(channel: Channel): Promise<void> {
   };
   if (view.value) adopt(view.value);
   channel.each('view', (message) => adopt(message.view));
-  endIfStuck(() => (replication.isMember ? undefined : `${store.applied} ${replication.epoch}`));
   standing();
   await follower.run({
     standing,
