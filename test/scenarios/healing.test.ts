@@ -220,7 +220,7 @@ const FAULTS: readonly Fault[] = [
       pool.kill(pid);
     },
     reason: /SIGKILL/,
-    later: /the store cannot be opened/,
+    later: /the token cannot be opened/,
   },
   {
     what: 'other PINs than those of the token',
