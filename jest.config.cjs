@@ -15,6 +15,7 @@ module.exports = {
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/clients-installed/'],
   globalSetup: '<rootDir>/test/build.cjs',
   globalTeardown: '<rootDir>/test/clean.cjs',
+  testSequencer: '<rootDir>/test/sequencer.cjs',
   moduleNameMapper: { '^(?:\\.{1,2}/)+src/(.*)\\.js$': '<rootDir>/dist/$1.js', '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
     '^.+\\.ts$': compile,

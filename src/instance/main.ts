@@ -43,6 +43,8 @@ import { Store } from './store/store.js';
 type Start = Extract<ToInstance, { kind: 'start' }>;
 
 const MEMBERS = [0, 1, 2];
+/** A join that gets no further for so long is begun again. */
+const STUCK_MS = 15_000;
 /** How often a lease is asked for: several times in each. */
 const ASK_MS = 400;
 /** How often it is looked whether the slot still does its work. */
@@ -210,7 +212,6 @@ async function run(channel: Channel): Promise<void> {
   await opened();
 
   const lease = new Lease();
-  channel.each('lease', ({ asked, epoch }) => lease.granted(asked, epoch));
   let accused = 0;
   const askForLease = () => {
     const now = bootTime();
@@ -268,7 +269,7 @@ async function run(channel: Channel): Promise<void> {
       return clock.offset;
     },
     requireLease() {
-      if (lease.holds(bootTime(), replication.epoch)) return;
+      if (replication.isMember && lease.holds(bootTime())) return;
       throw new Outage('NotServing', 'this instance does not know whether the pool still counts on it');
     },
     settled: (tags) => follower.settled(tags),
@@ -296,7 +297,13 @@ async function run(channel: Channel): Promise<void> {
   schedule.start();
   clock.onMoved = () => void schedule.look();
   let opening = false;
+  let epoch = 0;
   const standing = () => {
+    if (replication.epoch !== epoch) {
+      epoch = replication.epoch;
+      // The next one is for this view: whoever is new in it waits for nothing else.
+      askForLease();
+    }
     const ready = replication.inSync && replication.decided;
     if (replication.isPrimary && ready && !founded() && !founding) {
       founding = true;
@@ -306,7 +313,7 @@ async function run(channel: Channel): Promise<void> {
     }
     // Served is only what is decided, and from the start in sync: an instance that starts learns what became of its
     // tail, and the first write finds every member.
-    if (!opening && founded() && ready) {
+    if (!opening && founded() && ready && lease.holds(bootTime())) {
       opening = true;
       openAudit(start, hsm, replication)
         .then(async (trail) => {
@@ -358,8 +365,14 @@ async function run(channel: Channel): Promise<void> {
     );
   });
 
+  channel.each('lease', ({ asked }) => {
+    lease.granted(asked);
+    if (!opening) standing();
+  });
+
   let counted = false;
   const adopt = (next: View) => {
+    view.set(next);
     const included = isMember(next, { instance: self, store: store.id });
     const { epoch, primary } = next;
     audit?.event('ViewChange', { epoch, primary, inSync: next.inSync.map(({ instance }) => instance) });
@@ -370,6 +383,7 @@ async function run(channel: Channel): Promise<void> {
   };
   if (view.value) adopt(view.value);
   channel.each('view', (message) => adopt(message.view));
+  endIfStuck(() => (replication.isMember ? undefined : `${store.applied} ${replication.epoch}`));
   standing();
   await follower.run({
     standing,
@@ -386,6 +400,24 @@ async function run(channel: Channel): Promise<void> {
       retired: () => void tell({ kind: 'retired' }),
     },
   });
+}
+
+/**
+ * Ends the process when it has been joining for long without getting any further: whatever it waits for may be gone.
+ * @param progress differs as soon as it gets further; undefined when it is not joining.
+ */
+function endIfStuck(progress: () => string | undefined): void {
+  let before = progress();
+  let since = bootTime();
+  setInterval(() => {
+    const now = progress();
+    if (now === undefined || now !== before) {
+      before = now;
+      since = bootTime();
+    } else if (bootTime() - since > STUCK_MS) {
+      void fail(new Error(`joining made no progress for ${STUCK_MS / 1_000} seconds`));
+    }
+  }, ASK_MS).unref();
 }
 
 /** What this instance answers to others; a question waits until it can be. */

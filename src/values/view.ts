@@ -26,6 +26,6 @@ export function isMember({ inSync }: View, { instance, store }: Member): boolean
 
 /**
  * How long a lease lasts from when it was asked for, in milliseconds of CLOCK_BOOTTIME. An instance serves only while
- * it holds one of the present epoch.
+ * it holds one, and is not dropped from the view before it ends.
  */
 export const LEASE_MS = 2_000;

@@ -29,6 +29,7 @@ const NOWHERE = { files: [], output: [], fabric: [], links: [], channels: [], in
 function leftBy(pool: TestPool, { passing, lasting }: DomainSecrets): typeof NOWHERE {
   const secrets = [...passing, ...lasting];
   const needles = secrets.flatMap(formsOf);
+  const inSlots = new Set(lasting.flatMap(({ name }) => [`${name} raw`, `${name} reversed`]));
   const found = {
     files: findInFiles(pool.directory, secrets),
     output: findIn(Buffer.from(pool.up.output), needles),
@@ -36,10 +37,9 @@ function leftBy(pool: TestPool, { passing, lasting }: DomainSecrets): typeof NOW
     links: findIn(saidBy(pool, 'recording'), needles),
     channels: findIn(saidBy(pool, 'channel'), needles),
     // SoftHSM is a library: what is in a slot may be in the instance's memory, but is never written down there.
-    instances: pool.instancePids.map((pid) => [
-      ...findInMemory(pid, passing),
-      ...findInMemory(pid, lasting).filter((form) => !/ (raw|reversed)$/.test(form)),
-    ]),
+    instances: pool.instancePids.map((pid) =>
+      findInMemory(pid, secrets).filter((form) => !inSlots.has(form)),
+    ),
   };
   return found as typeof NOWHERE;
 }

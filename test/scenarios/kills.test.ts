@@ -5,7 +5,7 @@ import { at, ConnectionLost, Dice, seedOf, TestPool, until, type Answer, type Cl
 import { seal, useKey, type Made } from './use.js';
 import { base64url, codeOf } from './witness.js';
 
-const KILLS = Number(process.env['TRIVET_KILLS'] ?? 8);
+const KILLS = Number(process.env['TRIVET_KILLS'] ?? 6);
 const SEED = seedOf('TRIVET_SEED');
 const CLIENTS = 6;
 /** The most that is acknowledged between a start and the kill. */

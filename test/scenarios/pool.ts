@@ -213,6 +213,17 @@ export class TestPool {
     this.#ready = JSON.parse(readFileSync(this.#readyFile, 'utf8')) as ReadyDocument;
   }
 
+  /** Waits until all three instances take part; from then on {@link instancePids} are those that do. */
+  async inSync(): Promise<void> {
+    await until('all three are in sync', () => {
+      const { status, out } = this.command('status', '--json');
+      if (status !== 0) return false;
+      const { pools } = JSON.parse(out) as ReadyDocument;
+      this.#ready = { ...this.ready, pools };
+      return pools.every(({ instances }) => instances.every(({ inSync }) => inSync));
+    });
+  }
+
   /** Asks it to leave; fails unless it does so in order and leaves no process behind. */
   async stop(): Promise<void> {
     this.up.signal('SIGTERM');

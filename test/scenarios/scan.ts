@@ -11,6 +11,9 @@ export interface Secret {
 const CHUNK = 8 * 1024 * 1024;
 /** Needles may lie across two chunks. */
 const OVERLAP = 2_048;
+/** Looked at as a whole for whether it was ever written to. */
+const BLOCK = 16 * 1024;
+const ZEROS = Buffer.alloc(BLOCK);
 
 /** The forms in which bytes are written down. A middle part is enough, and is not cut by base64's groups of three. */
 export function formsOf({ name, bytes }: Secret): { form: string; needle: Buffer }[] {
@@ -67,7 +70,9 @@ export function findInMemory(pid: number, secrets: readonly Secret[]): string[] 
       if (from === undefined || to === undefined) continue;
       const end = Number(`0x${to}`);
       for (let start = Number(`0x${from}`); start < end; start += CHUNK) {
-        for (const form of findIn(read(memory, buffer, start, end), needles)) found.add(form);
+        for (const part of written(read(memory, buffer, start, end))) {
+          for (const form of findIn(part, needles)) found.add(form);
+        }
       }
     }
   } finally {
@@ -75,6 +80,23 @@ export function findInMemory(pid: number, secrets: readonly Secret[]): string[] 
     buffer.fill(0); // or the next scan of this process would find it here
   }
   return [...found];
+}
+
+/**
+ * The parts of a chunk that are not all zeros, with what surrounds them: no needle lies in the rest, since none is all
+ * zeros or longer than the overlap. Most of what a process has mapped was never written to.
+ */
+function* written(chunk: Buffer): Generator<Buffer> {
+  let from = -1;
+  for (let block = 0; block <= chunk.length; block += BLOCK) {
+    const isZero = block >= chunk.length || ZEROS.equals(chunk.subarray(block, block + BLOCK));
+    if (!isZero && from < 0) from = block;
+    if (isZero && from >= 0) {
+      yield chunk.subarray(Math.max(0, from - OVERLAP), Math.min(chunk.length, block + OVERLAP));
+      from = -1;
+    }
+  }
+  if (from >= 0) yield chunk.subarray(Math.max(0, from - OVERLAP));
 }
 
 function read(memory: number, buffer: Buffer, start: number, end: number): Buffer {

@@ -20,7 +20,7 @@ import { useKey, type Made } from './use.js';
 import { codeOf } from './witness.js';
 
 const MINUTE = 60_000;
-const KILLS = Number(process.env['TRIVET_CEREMONY_KILLS'] ?? 2);
+const KILLS = Number(process.env['TRIVET_CEREMONY_KILLS'] ?? 1);
 const SEED = seedOf('TRIVET_SEED');
 /** About as long as an upload takes here, and as long as a start. */
 const UPLOAD_MS = 1_500;

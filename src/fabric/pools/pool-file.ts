@@ -77,19 +77,30 @@ export function viewFile(directory: string, name: string): string {
   return join(directory, name, 'view.json');
 }
 
-/** Makes an empty directory in the place of one that nobody works on; the old one is kept, instead of any before it. */
-export function setAside(instanceHome: string): string {
+/**
+ * Makes an empty directory in the place of one that nobody works on; the old one is kept, instead of any before it.
+ * Undefined when it cannot be kept: where an instance has a disk of its own, its directory cannot be renamed.
+ */
+export function setAside(instanceHome: string): string | undefined {
   const [parent, name] = [dirname(instanceHome), basename(instanceHome)];
   const before = readdirSync(parent).filter((entry) => entry.startsWith(`${name}.broken-`));
   const kept = `${instanceHome}.broken-${new Date().toISOString().replaceAll(/[-:]/g, '')}`;
-  renameSync(instanceHome, kept);
+  try {
+    renameSync(instanceHome, kept);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    empty(instanceHome);
+    return undefined;
+  }
   makeDirectory(instanceHome);
   for (const entry of before) rmSync(join(parent, entry), { recursive: true, force: true });
   return kept;
 }
 
-/** Makes an empty directory in the place of one that nobody works on. */
+/** Empties a directory that nobody works on. It stays itself: it may be where a disk is mounted. */
 export function empty(instanceHome: string): void {
-  rmSync(instanceHome, { recursive: true, force: true });
   makeDirectory(instanceHome);
+  for (const entry of readdirSync(instanceHome)) {
+    rmSync(join(instanceHome, entry), { recursive: true, force: true });
+  }
 }

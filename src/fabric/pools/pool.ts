@@ -576,10 +576,9 @@ export class Pool extends EventEmitter<PoolEvents> {
   #heal(slot: Slot, { waitMs, directory }: Restart): void {
     try {
       if (directory === 'aside') {
-        this.emit(
-          'warning',
-          `the directory of instance ${slot.instance} is kept as ${setAside(slot.directory)}`,
-        );
+        const kept = setAside(slot.directory);
+        const fate = kept === undefined ? 'was emptied; it is a disk of its own' : `is kept as ${kept}`;
+        this.emit('warning', `the directory of instance ${slot.instance} ${fate}`);
       } else if (directory === 'empty') {
         empty(slot.directory);
       }

@@ -3,18 +3,18 @@
 import { LEASE_MS } from '../../values/view.js';
 
 export class Lease {
-  #epoch = 0;
   #ends = -Infinity;
 
   /** Granted in answer to what was asked at `asked`: it may have been under way for long, so it counts from there. */
-  granted(asked: number, epoch: number): void {
-    if (epoch < this.#epoch) return;
-    this.#ends = epoch > this.#epoch ? asked + LEASE_MS : Math.max(this.#ends, asked + LEASE_MS);
-    this.#epoch = epoch;
+  granted(asked: number): void {
+    this.#ends = Math.max(this.#ends, asked + LEASE_MS);
   }
 
-  /** Whether this instance may serve now, going by the view of `epoch`. */
-  holds(now: number, epoch: number): boolean {
-    return epoch > 0 && epoch === this.#epoch && now < this.#ends;
+  /**
+   * Whether this instance, a member of the view that it goes by, may serve now. A lease outlives the view in which it
+   * was granted: nobody who holds one is dropped, so its holder is a member of every view until it ends.
+   */
+  holds(now: number): boolean {
+    return now < this.#ends;
   }
 }
