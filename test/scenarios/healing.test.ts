@@ -217,9 +217,9 @@ const FAULTS: readonly Fault[] = [
     happen: (id, pid) => {
       removeFiles(partition(id, 'golden'));
       workingTokens(id).forEach(removeFiles);
-      pool.kill(pid);
+      process.kill(pid, 'SIGKILL');
     },
-    reason: /SIGKILL/,
+    reason: /SIGKILL|does not open/, // whichever comes first
     later: /the token cannot be opened/,
   },
   {
@@ -252,9 +252,9 @@ const FAULTS: readonly Fault[] = [
     happen: (id, pid) => {
       renameSync(home(id), join(pool.home, 'replaced'));
       renameSync(image(id), home(id));
-      process.kill(pid, 'SIGKILL'); // before it finds its token gone
+      process.kill(pid, 'SIGKILL');
     },
-    reason: /SIGKILL/,
+    reason: /SIGKILL|does not open/, // whichever comes first
   },
 ];
 
