@@ -15,6 +15,7 @@ import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
+import { checkSlot } from './hsm/check-slot.js';
 import { catchUp, entriesAfter } from './hsm/catch-up.js';
 import { Donor, isCatchUpQuestion, type CatchUpQuestion } from './hsm/donate.js';
 import { admit, isJoinQuestion, obtainToken, type JoinQuestion } from './hsm/join.js';
@@ -42,6 +43,8 @@ import { Store } from './store/store.js';
 type Start = Extract<ToInstance, { kind: 'start' }>;
 
 const MEMBERS = [0, 1, 2];
+/** A join that gets no further for so long is begun again. */
+const STUCK_MS = 15_000;
 /** How often a lease is asked for: several times in each. */
 const ASK_MS = 400;
 /** How often it is looked whether the slot still does its work. */
@@ -225,7 +228,14 @@ async function run(channel: Channel): Promise<void> {
 
   /** How this instance came to the pool's state; undefined for one that had it when it started. */
   let joined: 'log' | 'snapshot' | undefined;
-  if (!isMember(await view.first, { instance: self, store: store.id })) {
+  let records = 0;
+  const memberOf = (present: View) => isMember(present, { instance: self, store: store.id });
+  endIfStuck(() =>
+    view.value === undefined || memberOf(view.value)
+      ? undefined
+      : `${store.applied} ${records} ${view.value.epoch}`,
+  );
+  if (!memberOf(await view.first)) {
     const own = store;
     store = await catchUp({
       donor: (await view.first).primary,
@@ -238,7 +248,10 @@ async function run(channel: Channel): Promise<void> {
       domains,
       tokens,
       random: Math.random,
-      onProgress: (progress) => void tell({ kind: 'joining', ...progress }),
+      onProgress: (progress) => {
+        records = progress.done;
+        void tell({ kind: 'joining', ...progress });
+      },
     });
     joined = store === own ? 'log' : 'snapshot';
     await opened();
@@ -253,6 +266,7 @@ async function run(channel: Channel): Promise<void> {
   answers.catchUp.set((from, question) => gifts.answer(from, question));
   mesh.on('unlinked', (member) => gifts.lost(member));
 
+  let checking: Promise<void> | undefined;
   const hsm: Hsm = {
     state: store.state,
     partition,
@@ -270,20 +284,16 @@ async function run(channel: Channel): Promise<void> {
     },
     settled: (tags) => follower.settled(tags),
     submit: (mutation) => follower.submit(mutation),
+    checkSlot() {
+      checking ??= checkSlot(store.state, partition)
+        .catch(fail)
+        .finally(() => (checking = undefined));
+      return checking;
+    },
   };
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
-  // A token can break while it is open. Then nothing right can come of it any more, and another copy is needed.
-  const probe = async () => {
-    const owner = store.state.get('internal', 'owner');
-    if (owner) await partition.prove(owner.sealed);
-  };
-  const probing = setInterval(() => {
-    probe().catch((error: unknown) => {
-      clearInterval(probing);
-      void fail(new Error('the token does not open the keys of the pool any more', { cause: error }));
-    });
-  }, PROBE_MS);
+  const probing = setInterval(() => void hsm.checkSlot(), PROBE_MS);
 
   let founding = false;
   let audit: Audit | undefined;
@@ -372,7 +382,8 @@ async function run(channel: Channel): Promise<void> {
 
   let counted = false;
   const adopt = (next: View) => {
-    const included = isMember(next, { instance: self, store: store.id });
+    view.set(next);
+    const included = memberOf(next);
     const { epoch, primary } = next;
     audit?.event('ViewChange', { epoch, primary, inSync: next.inSync.map(({ instance }) => instance) });
     // Dropped: what it serves may be old by now. As a joiner it starts anew.
@@ -398,6 +409,24 @@ async function run(channel: Channel): Promise<void> {
       retired: () => void tell({ kind: 'retired' }),
     },
   });
+}
+
+/**
+ * Ends the process when it has been joining for long without getting any further: whatever it waits for may be gone.
+ * @param progress differs as soon as it gets further; undefined when it is not joining.
+ */
+function endIfStuck(progress: () => string | undefined): void {
+  let before = progress();
+  let since = bootTime();
+  setInterval(() => {
+    const now = progress();
+    if (now === undefined || now !== before) {
+      before = now;
+      since = bootTime();
+    } else if (bootTime() - since > STUCK_MS) {
+      void fail(new Error(`joining made no progress for ${STUCK_MS / 1_000} seconds`));
+    }
+  }, ASK_MS).unref();
 }
 
 /** What this instance answers to others; a question waits until it can be. */

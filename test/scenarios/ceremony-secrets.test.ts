@@ -2,7 +2,7 @@
 // the data-wrapping key itself are nowhere but where they belong. The test knows them because it holds the custodians'
 // keys; what it opens the file with is not ours.
 import { spawn } from 'node:child_process';
-import { createDecipheriv, randomBytes, X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,61 +10,14 @@ import { readCertificate } from '../../src/security-domain/certificates.js';
 import { readSecurityDomain } from '../../src/security-domain/file.js';
 import { makeRestoreBlob } from '../../src/security-domain/restore-blob.js';
 import { custodianOf } from '../security-domain/custodians.js';
-import {
-  itemKeyIndependently,
-  joinIndependently,
-  readFileIndependently,
-  type KeyFiles,
-} from '../security-domain/independent-reader.js';
-import { custodians, downloadBody, makeCustodians } from './ceremonies.js';
+import type { KeyFiles } from '../security-domain/independent-reader.js';
+import { downloadBody, makeCustodians } from './ceremonies.js';
+import { mastersOf, pairsIn, secretsOf, type DomainSecrets } from './domain-secrets.js';
 import { at, TestPool, text } from './pool.js';
-import { findIn, findInFiles, findInMemory, formsOf, type Secret } from './scan.js';
+import { findIn, findInFiles, findInMemory, formsOf } from './scan.js';
 
 const MINUTE = 60_000;
 const UP = join(__dirname, 'programs/up-recording.cjs');
-const DOMAIN_ITEM = 'trivet_data_wrapping_key';
-const TAGS = [DOMAIN_ITEM, 'trivet_internal_keys'];
-const KEY_BYTES = 32;
-
-interface DomainSecrets {
-  /** Of this one file: nobody needs them once it is made. */
-  readonly passing: readonly Secret[];
-  /** The data-wrapping key, which lives in the slots, and they in the memory of the instances. */
-  readonly lasting: readonly Secret[];
-}
-
-/** The master key and the keys that follow from it. */
-function mastersOf(master: Buffer): Secret[] {
-  const itemKeys = TAGS.map((tag) => ({ name: `key of ${tag}`, bytes: itemKeyIndependently(master, tag) }));
-  return [{ name: 'master key', bytes: master }, ...itemKeys];
-}
-
-/** Everything secret in a security domain file. */
-function secretsOf(domain: string, pairs: readonly KeyFiles[]): DomainSecrets {
-  const { master, shares } = joinIndependently(domain, pairs);
-  const items = new Map(readFileIndependently(domain, pairs));
-  const payload = Buffer.from(items.get(DOMAIN_ITEM) ?? '', 'hex');
-  const wrappingKey = payload.subarray(0, KEY_BYTES);
-  const opening = createDecipheriv('id-aes256-wrap-pad', wrappingKey, Buffer.from('a65959a6', 'hex'));
-  const key = Buffer.concat([opening.update(payload.subarray(KEY_BYTES)), opening.final()]);
-  expect(key).toHaveLength(KEY_BYTES);
-  return {
-    passing: [
-      ...mastersOf(master),
-      { name: 'wrapping key', bytes: wrappingKey },
-      ...shares.map((bytes, place) => ({ name: `share ${place + 1}`, bytes })),
-    ],
-    lasting: [{ name: 'data-wrapping key', bytes: key }],
-  };
-}
-
-function pairsIn(directory: string): KeyFiles[] {
-  return custodians(directory, 3, 'cer').map((certificate) => ({
-    certificate: readFileSync(certificate, 'latin1'),
-    privateKey: readFileSync(certificate.replace(/cer$/, 'key'), 'latin1'),
-  }));
-}
-
 /** What the instances told other processes. */
 function saidBy(pool: TestPool, kind: 'recording' | 'channel'): Buffer {
   return Buffer.concat([0, 1, 2].map((id) => readFileSync(join(pool.home, `${kind}-${id}`))));

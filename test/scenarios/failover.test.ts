@@ -3,7 +3,7 @@
 // repeats a run.
 import { randomBytes } from 'node:crypto';
 import { at, ConnectionLost, Dice, seedOf, TestPool, until, type Client } from './pool.js';
-import { Watch } from './watch.js';
+import { Watch } from './instances.js';
 import { base64url, bytesAt, codeOf, digestOf, isSignature, publicKeyOf } from './witness.js';
 
 const KILLS = Number(process.env['TRIVET_FAILOVERS'] ?? 3);

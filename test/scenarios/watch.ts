@@ -1,62 +1,135 @@
-// What the fabric says of the instances of a pool, now: who lives, who takes part, where each answers.
+// Watches a running pool as its owner does, over the control port: who is in sync, why somebody is not, whether all
+// hold the same. Also causes the faults that can be asked for.
 import { readFileSync } from 'node:fs';
-import { at, Client, isAlive, type TestPool } from './pool.js';
+import type { InstanceStatus, PoolDigest, PoolStatus } from '../../src/fabric/pools/pool.js';
+import { at, Client, ConnectionLost, until, type Answer, type TestPool } from './pool.js';
 
-export interface Instance {
-  readonly pid: number | null;
-  readonly role: string;
-  readonly inSync: boolean;
-  /** Where this one alone answers; null while it does not. */
-  readonly uri: string | null;
-  readonly reason: string | null;
-}
+const POLL_MS = 60;
+/** Nothing that heals takes longer, on a machine that is busy with other things. */
+const HEALING_MS = 60_000;
 
 export class Watch {
-  private constructor(
-    private readonly pool: TestPool,
-    private readonly control: Client,
-    private readonly ca: string,
-  ) {}
+  /** Reasons that the status has named, by instance, in the order in which they came; each once in a row. */
+  readonly reasons = new Map<number, string[]>();
+  readonly #pool: TestPool;
+  /** For the status, which is asked for many times in a second. */
+  readonly #client: Client;
+  readonly #orders: Client;
+  readonly #timer: NodeJS.Timeout;
+  #asking = false;
 
-  /** Of the present run of the fabric. */
+  private constructor(pool: TestPool, options: Client['options']) {
+    this.#pool = pool;
+    this.#client = new Client({ ...options, keepAlive: true });
+    this.#orders = new Client(options);
+    // Between the end of an instance and its return lies a start, which takes many times as long as this.
+    this.#timer = setInterval(() => {
+      if (this.#asking) return;
+      this.#asking = true;
+      this.status().then(
+        () => (this.#asking = false),
+        () => (this.#asking = false), // the pool is being stopped
+      );
+    }, POLL_MS);
+  }
+
   static async of(pool: TestPool): Promise<Watch> {
-    const { controlPlane, caFile } = pool.ready;
-    const ca = readFileSync(caFile, 'utf8');
-    const token = await pool.token(pool.admin, `${controlPlane}/.default`);
-    const port = Number(new URL(controlPlane).port);
-    return new Watch(pool, new Client({ host: 'localhost', port, ca, token, keepAlive: true }), ca);
+    const port = Number(new URL(pool.ready.controlPlane).port);
+    const token = await pool.token(pool.admin, `https://localhost:${port}/.default`);
+    const ca = readFileSync(pool.ready.caFile, 'utf8');
+    return new Watch(pool, { host: 'localhost', port, ca, token });
   }
 
-  /** In the order of their numbers. */
-  async instances(): Promise<Instance[]> {
-    const { status, body, text } = await this.control.call('GET', '/trivet/status');
-    if (status !== 200) throw new Error(`the fabric does not say how it is: ${status} ${text}`);
-    return (at(body, 'pools', 0, 'instances') as Partial<Instance>[]).map((one) => ({
-      pid: one.pid ?? null,
-      role: one.role ?? '',
-      inSync: one.inSync ?? false,
-      uri: one.uri ?? null,
-      reason: one.reason ?? null,
-    }));
+  /** Before the pool is stopped. */
+  end(): void {
+    clearInterval(this.#timer);
+    this.#client.close();
   }
 
-  /** All three live, serve and are in sync. */
-  async isWhole(): Promise<boolean> {
-    const all = await this.instances();
-    return all.every(({ pid, inSync, uri }) => pid !== null && isAlive(pid) && inSync && uri !== null);
+  async status(): Promise<PoolStatus> {
+    const { body } = await this.#ask();
+    const pool = at(body, 'pools', 0) as PoolStatus;
+    for (const { id, reason } of pool.instances) {
+      const known = this.reasons.get(id) ?? [];
+      if (reason !== undefined && known.at(-1) !== reason) this.reasons.set(id, [...known, reason]);
+    }
+    return pool;
   }
 
-  /** Clients of each instance over its own address; with the administrator's token. */
-  async clients(): Promise<Client[]> {
-    const token = await this.pool.token();
-    return (await this.instances()).map(({ uri }, instance) => {
-      if (uri === null) throw new Error(`instance ${instance} does not serve`);
+  // A connection that was idle for long may be closed by the fabric just when it is used again.
+  async #ask(): Promise<Answer> {
+    try {
+      return await this.#client.send('GET', '/trivet/status');
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      return this.#orders.send('GET', '/trivet/status');
+    }
+  }
+
+  async instance(id: number): Promise<InstanceStatus> {
+    const found = (await this.status()).instances[id];
+    if (!found) throw new Error(`no instance ${id}`);
+    return found;
+  }
+
+  async primary(): Promise<number> {
+    let primary: number | undefined;
+    await until('there is a primary', async () => {
+      primary = (await this.status()).instances.find(({ role }) => role === 'primary')?.id;
+      return primary !== undefined;
+    });
+    return primary ?? -1;
+  }
+
+  /** Waits until something holds of an instance. */
+  async untilInstance(id: number, what: string, holds: (status: InstanceStatus) => boolean): Promise<void> {
+    let last: InstanceStatus | undefined;
+    try {
+      await until(
+        `instance ${id} ${what}`,
+        async () => {
+          last = await this.instance(id);
+          return holds(last) || pause();
+        },
+        HEALING_MS,
+      );
+    } catch (error) {
+      throw new Error(`${String(error)}: ${JSON.stringify(last)}; ${this.#pool.up.output.slice(-6_000)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Waits until all three are in sync, `id` in another process than `pid`. */
+  async untilHealed(id: number, pid: number | null): Promise<void> {
+    await this.untilInstance(id, 'is back in sync', (status) => status.inSync && status.pid !== pid);
+    for (const other of [0, 1, 2]) await this.untilInstance(other, 'is in sync', ({ inSync }) => inSync);
+  }
+
+  async digest(): Promise<PoolDigest> {
+    const { status, text, body } = await this.#orders.send('POST', '/trivet/pools/dev/digest');
+    if (status !== 200) throw new Error(`digest: ${status} ${text}`);
+    return body as PoolDigest;
+  }
+
+  /** What `trivet partition` does. */
+  async inflict(fault: 'kill' | 'pause' | 'wipe', id: number): Promise<void> {
+    const { status, text } = await this.#orders.send('POST', `/trivet/pools/dev/partitions/${id}/${fault}`);
+    if (status !== 200) throw new Error(`${fault} ${id}: ${status} ${text}`);
+  }
+
+  /** Clients of the three, each at the instance's own address. */
+  async clientsOfEach(token: string): Promise<Client[]> {
+    const { ca } = this.#pool.address();
+    return (await this.status()).instances.map(({ id, uri }) => {
+      if (uri === null) throw new Error(`instance ${id} does not serve`);
       const { hostname, port } = new URL(uri);
-      return new Client({ host: hostname, port: Number(port), ca: this.ca, token, keepAlive: true });
+      return new Client({ host: hostname, port: Number(port), ca, token, keepAlive: true });
     });
   }
+}
 
-  close(): void {
-    this.control.close();
-  }
+async function pause(): Promise<false> {
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  return false;
 }

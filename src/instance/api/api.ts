@@ -3,6 +3,7 @@
 import type { Request, Response } from 'express';
 import type { Logger } from 'pino';
 import type { AuditTrail } from '../hsm/audit.js';
+import { isOfSlot } from '../hsm/failure.js';
 import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
 import { createRecorder } from './audit.js';
@@ -155,6 +156,11 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
   }
 
   function fail(exchange: Exchange, error: unknown): void {
+    if (isOfSlot(error)) void hsm.checkSlot().then(() => failNow(exchange, error));
+    else failNow(exchange, error);
+  }
+
+  function failNow(exchange: Exchange, error: unknown): void {
     const { status, description: why } = tell(exchange, error);
     if (why === 'AuditStopped') audit.refused();
     else if (why !== '') write(exchange, status, why);

@@ -22,3 +22,9 @@ export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof SecurityDomainError) return { code: 'BadParameter', detail: error.message };
   return undefined;
 }
+
+/** Whether a slot did not do its work, perhaps this instance's own. */
+export function isOfSlot(error: unknown): boolean {
+  const code = failureOf(error)?.code;
+  return code === 'SlotFailed' || code === 'BlobUnreadable';
+}

@@ -15,6 +15,7 @@ import type { Verdict } from '../replication/replica.js';
 import type { Replication, Step } from '../replication/replication.js';
 import type { Member, View } from '../../values/view.js';
 import type { Store } from '../store/store.js';
+import { checkSlot } from './check-slot.js';
 import { DirectoryUnusable, usable } from './directory-unusable.js';
 import type { Domains } from './domains.js';
 import type { Committed } from './hsm.js';
@@ -252,6 +253,8 @@ export class Follower {
       try {
         await proof();
       } catch {
+        // A bad blob is refused; a primary whose slot opens nothing any more must not decide what is one.
+        await checkSlot(this.#store.state, this.#partition);
         step.answer({ accepted: false, refusal: plain(unproven(mutation)) });
         return;
       }

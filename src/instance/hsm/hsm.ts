@@ -47,4 +47,9 @@ export interface Hsm {
    * Submits a mutation to the primary. Rejects with the primary's `RefusedError`, or with an `Outage`.
    */
   submit(mutation: Mutation): Promise<Committed>;
+  /**
+   * Resolves when the slot opens the pool's keys. Else this instance ends, with whatever it has still to answer: nobody
+   * shall take what a broken slot says for an answer of the pool.
+   */
+  checkSlot(): Promise<void>;
 }

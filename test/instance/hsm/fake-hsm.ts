@@ -157,6 +157,10 @@ export class FakeHsm implements Hsm {
     return this.undecided;
   }
 
+  checkSlot(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async submit(mutation: Mutation): Promise<Committed> {
     this.submitted.push(mutation);
     await Promise.resolve();

@@ -1,9 +1,11 @@
 // The real instance, which also writes down what it tells other processes, in files beside the data directory, five
 // folders above the instance's own: `recording-N` what it gives to the links to other instances, as it is before TLS;
-// `channel-N` what it tells its fabric, and what it and its provisioners tell each other.
+// `wire-N` every byte that goes into a TLS connection of its, to whomever; `channel-N` what it and its fabric, and it
+// and its provisioners tell each other.
 const { appendFileSync } = require('node:fs');
 const childProcess = require('node:child_process');
 const { basename, join } = require('node:path');
+const { TLSSocket } = require('node:tls');
 const { serialize } = require('node:v8');
 const { encode } = require('../../../dist/values/cbor.js');
 const { Mesh } = require('../../../dist/instance/replication/mesh.js');
@@ -17,6 +19,17 @@ Mesh.prototype.send = function (member, message) {
   return send.call(this, member, message);
 };
 
+const wire = join(outside, `wire-${basename(instance)}`);
+for (const name of ['write', 'end']) {
+  const pass = TLSSocket.prototype[name];
+  TLSSocket.prototype[name] = function (chunk, ...more) {
+    if (typeof chunk === 'string')
+      appendFileSync(wire, chunk, typeof more[0] === 'string' ? more[0] : 'utf8');
+    else if (chunk instanceof Uint8Array) appendFileSync(wire, chunk);
+    return pass.call(this, chunk, ...more);
+  };
+}
+
 const channel = join(outside, `channel-${basename(instance)}`);
 const recordSend = (sender) => {
   const tell = sender.send;
@@ -26,6 +39,7 @@ const recordSend = (sender) => {
   };
 };
 recordSend(process);
+process.on('message', (message) => appendFileSync(channel, serialize(message)));
 const { fork } = childProcess;
 childProcess.fork = (...args) => {
   const child = fork(...args);
