@@ -55,7 +55,9 @@ export async function catchUp(parts: CatchUpParts): Promise<Store<Tables>> {
   let { store } = parts;
   for (let taken = 0; ; taken += 1) {
     const { index, hash } = store.readLog().base;
-    const answer = await ask(parts, { kind: 'catch-up', after: { index, hash } });
+    const question = { kind: 'catch-up', after: { index, hash } } as const;
+    // What came while a snapshot was taken is followed by the log, if that reaches back.
+    const answer = await ask(parts, taken === 0 ? question : { ...question, following: true });
     if (answer.kind === 'log') return store;
     if (answer.kind !== 'snapshot') throw new Error('the primary answered something else than was asked');
     if (taken === SNAPSHOTS_MAX) throw new Error('the log went on faster than snapshots of it were taken');
@@ -70,7 +72,7 @@ export async function entriesAfter(
   after: Head,
 ): Promise<readonly Entry[] | undefined> {
   const { index, hash } = after;
-  const answer = await ask(parts, { kind: 'catch-up', after: { index, hash } });
+  const answer = await ask(parts, { kind: 'catch-up', after: { index, hash }, following: true });
   return answer.kind === 'log' ? answer.entries : undefined;
 }
 

@@ -10,7 +10,12 @@ import type { LogHold, Store } from '../store/store.js';
 
 /** Asked of the primary by a member that is not in the view; `after` is what it holds of the committed log. */
 export type CatchUpQuestion =
-  | { readonly kind: 'catch-up'; readonly after: Head }
+  | {
+      readonly kind: 'catch-up';
+      readonly after: Head;
+      /** It follows already and can no longer take another state in place of its own, however much it lacks. */
+      readonly following?: true;
+    }
   | { readonly kind: 'snapshot-page'; readonly id: string };
 
 /** Committed entries that follow what was asked for, not always all. */
@@ -21,7 +26,7 @@ export interface LogAnswer {
   readonly committed: Head;
 }
 
-/** The asker's log is not the beginning of this one, or the log does not reach back to it. */
+/** The asker's log is not the beginning of this one, does not reach back to it, or lacks more than is worth replaying. */
 export interface SnapshotAnswer {
   readonly kind: 'snapshot';
   /** For the questions about its pages. */
@@ -40,6 +45,10 @@ export function isCatchUpQuestion(question: unknown): question is CatchUpQuestio
   return kind === 'catch-up' && Number.isSafeInteger(after?.index) && after?.hash instanceof Uint8Array;
 }
 
+/** So many entries are replayed in no time, whatever the size of the state. */
+const REPLAYED_MAX = 256;
+/** Records of a snapshot that are taken over in the time in which one entry is judged and its key opened in the slot. */
+const RECORDS_PER_ENTRY = 200;
 /** Bytes of mutations in one answer. */
 const PAGE_BYTES = 1_048_576;
 /** Each keeps old pages of the file from being overwritten. */
@@ -72,9 +81,19 @@ export class Donor {
     if (!this.#mayDonate())
       throw new Error('only the primary of the present view gives log and state, and this is not it');
     if (question.kind === 'snapshot-page') return this.#page(from, question.id);
-    const { index, hash } = question.after;
-    const own = index <= this.#store.applied ? this.#store.hashAt(index) : undefined;
-    return own && equalBytes(own, hash) ? this.#log(from, index) : this.#snapshot(from);
+    const { after, following } = question;
+    const own = after.index <= this.#store.applied ? this.#store.hashAt(after.index) : undefined;
+    const byLog = own && equalBytes(own, after.hash) && (following || this.#isReplayed(after.index));
+    return byLog ? this.#log(from, after.index) : this.#snapshot(from);
+  }
+
+  // While a member replays, the pool has one copy less: it takes whichever is quicker.
+  #isReplayed(after: number): boolean {
+    const { applied, state } = this.#store;
+    const lacked = applied - after;
+    if (lacked <= REPLAYED_MAX) return true;
+    const records = state.count('keys') + state.count('deleted') + state.count('versions');
+    return records > lacked * RECORDS_PER_ENTRY;
   }
 
   /** The link to a member is lost, and with it whatever it was being given. */

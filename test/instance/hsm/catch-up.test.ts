@@ -326,6 +326,17 @@ describe('catching up by a snapshot', () => {
     expect(done).toBe(total);
   });
 
+  test('so does one that lacks more than is worth replaying, and one that follows already gets the log', async () => {
+    const log = new Log();
+    const { store, donor } = await primary(log, founded(), activated(), ...keys(0, 254));
+    const place = new Place();
+    const few = await place.open();
+    expect(await catchUp(place.parts(few, linkTo(donor, 2).ask))).toBe(few);
+    await commit(store, log.decide(...keys(254, 1)));
+    expect(await taken(linkTo(donor, 2).ask, EMPTY_HEAD)).toHaveLength(257);
+    await replaced(store, place, few, donor);
+  });
+
   async function foreign(): Promise<{ place: Place; own: Store<Tables> }> {
     const place = new Place();
     const own = await place.open();
