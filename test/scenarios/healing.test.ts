@@ -244,7 +244,7 @@ const FAULTS: readonly Fault[] = [
       pool.kill(pid);
     },
     reason: /SIGKILL/,
-    later: /the store cannot be opened/,
+    later: /the (token|store) cannot be opened/,
   },
   {
     what: 'an earlier image in place of the directory',

@@ -1,5 +1,8 @@
 // Removing a principal of a running pool: its roles go with it, everywhere and at once.
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { TestPool, at, until } from './pool.js';
 import type { Client, Credentials } from './pool.js';
 
@@ -99,11 +102,24 @@ it('a pool keeps its last Administrator, and then nothing is removed', async () 
   expect(await assignmentsOf(app)).toEqual([]);
 });
 
+/** Whether a process stands in the kernel's line for a lock (proc_locks(5)). */
+function waitsForLock(pid: number): boolean {
+  return readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .some((line) => line.includes('->') && line.split(/\s+/).includes(String(pid)));
+}
+
 it('while a pool takes no writes the login forgets the principal all the same, and its roles can be taken later', async () => {
   const app = pool.addPrincipal('late');
   const name = await assign(app, CRYPTO_USER);
-  expect(pool.command('partition', 'kill', '2').status).toBe(0);
-  // The connection until now may have been one to the killed instance.
+  // Whoever waits for an instance's lock has it when that one is killed, and nobody can take its place.
+  const holders = [1, 2].map((id) => {
+    const lock = join(pool.directory, 'pools/dev/instances', String(id), 'lock');
+    return spawn('flock', ['--no-fork', lock, 'sleep', '120'], { stdio: 'ignore' });
+  });
+  await until('both wait', () => holders.every(({ pid }) => waitsForLock(pid ?? -1)));
+  for (const id of ['1', '2']) expect(pool.command('partition', 'kill', id).status).toBe(0);
+  // The connection until now may have been one to a killed instance.
   admin = await pool.client();
   await until('writes are refused', async () => {
     const write = admin.call('PATCH', '/settings/AllowKeyManagementOperationsThroughARM', { value: 'false' });
@@ -114,8 +130,8 @@ it('while a pool takes no writes the login forgets the principal all the same, a
   expect(err).toContain(name);
   expect(err).toContain(`trivet principal remove ${app.objectId}`);
   await expect(pool.token(app)).rejects.toThrow(/access_token/);
-  await pool.stop();
-  await pool.start();
+  for (const holder of holders) holder.kill('SIGKILL');
+  await pool.inSync();
   admin = await pool.client({ keepAlive: true });
   expect((await assignmentsOf(app)).length).toBe(1);
   const again = pool.command('principal', 'remove', app.objectId);
