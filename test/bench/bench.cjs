@@ -21,7 +21,7 @@ const { values: options } = parseArgs({
   },
 });
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 5));
-const slice = options.quick ? 150 : 1_000;
+const slice = options.quick ? 60 : 1_000;
 const home = fs.mkdtempSync(join(tmpdir(), 'trivet-bench-'));
 const cleanUp = [() => fs.rmSync(home, { recursive: true, force: true })];
 
@@ -313,12 +313,12 @@ async function main() {
   const readyFile = join(home, 'ready.json');
   await (await up(directory, readyFile)).stop();
   const start = [];
+  let pool;
   for (let i = 0; i < (options.quick ? 1 : 5); i += 1) {
-    const pool = await up(directory, readyFile);
+    if (pool) await pool.stop();
+    pool = await up(directory, readyFile);
     start.push(pool.milliseconds);
-    await pool.stop();
   }
-  const pool = await up(directory, readyFile);
   cleanUp.unshift(() => pool.stop());
   const measured = await rest(pool);
   const [{ model: cpu }] = cpus();

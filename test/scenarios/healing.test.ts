@@ -217,10 +217,10 @@ const FAULTS: readonly Fault[] = [
     happen: (id, pid) => {
       removeFiles(partition(id, 'golden'));
       workingTokens(id).forEach(removeFiles);
-      pool.kill(pid);
+      process.kill(pid, 'SIGKILL');
     },
-    reason: /SIGKILL/,
-    later: /the store cannot be opened/,
+    reason: /SIGKILL|does not open/, // whichever comes first
+    later: /the token cannot be opened/,
   },
   {
     what: 'other PINs than those of the token',
@@ -252,9 +252,9 @@ const FAULTS: readonly Fault[] = [
     happen: (id, pid) => {
       renameSync(home(id), join(pool.home, 'replaced'));
       renameSync(image(id), home(id));
-      process.kill(pid, 'SIGKILL'); // before it finds its token gone
+      process.kill(pid, 'SIGKILL');
     },
-    reason: /SIGKILL/,
+    reason: /SIGKILL|does not open/, // whichever comes first
   },
 ];
 

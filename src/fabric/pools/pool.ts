@@ -40,6 +40,9 @@ export interface InstanceStatus {
   readonly reason?: string;
 }
 
+/** So many early ends of every instance, and the start has failed: what they say does not change any more. */
+const HOPELESS_ENDS = 2;
+
 export interface PoolStatus {
   readonly name: string;
   readonly uri: string;
@@ -211,9 +214,10 @@ export class Pool extends EventEmitter<PoolEvents> {
     await this.#until(() => this.#allInSync() || hopeless(), joinMs);
   }
 
-  /** Somebody serves, and whoever does not has failed or is no member. */
+  /** Somebody serves, and whoever does not has failed or is no member; or all fail again and again. */
   #settled(): boolean {
-    if (!this.#slots.some((slot) => this.#inSync(slot))) return false;
+    if (!this.#slots.some((slot) => this.#inSync(slot)))
+      return this.#slots.every(({ history }) => history.suspicious >= HOPELESS_ENDS);
     return this.#slots.every((slot) => this.#inSync(slot) || hasEnded(slot) || !this.#listed(slot.instance));
   }
 

@@ -198,9 +198,7 @@ export class Follower {
           break;
         case 'prepare': {
           const { proof } = this.#check(step.entry);
-          // The primary could: this slot is not what it should be.
-          const what = `entry ${step.entry.index} holds a key that this slot does not open`;
-          this.#persist(step, proof ? [usable(what, proof)] : []);
+          this.#persist(step, proof ? [this.#prove(step.entry.index, proof)] : []);
           break;
         }
         case 'commit':
@@ -300,6 +298,19 @@ export class Follower {
     }
     const sealed = sealedIn(mutation);
     return sealed.length > 0 ? () => this.#partition.proveAll(sealed) : undefined;
+  }
+
+  // The primary could. A slot that opens nothing any more needs another copy of its token; one that opens the rest is
+  // not what it should be.
+  async #prove(index: number, proof: NonNullable<Proof>): Promise<void> {
+    try {
+      await proof();
+    } catch (cause) {
+      await checkSlot(this.#store.state, this.#partition);
+      await usable(`entry ${index} holds a key that this slot does not open`, () =>
+        Promise.reject(cause as Error),
+      );
+    }
   }
 
   #discard(mutation: Mutation): void {

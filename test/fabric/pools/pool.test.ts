@@ -403,6 +403,16 @@ test('pool: started again it does without one that cannot start, until it can', 
   await eventually(() => whole(second));
 });
 
+test('pool: started again with all of them failing at once, it does not wait for what cannot come', async () => {
+  const first = await started();
+  await first.drain(60_000);
+  // By patience alone this would outlast the test.
+  const second = await start({ fails: [0, 1, 2] }, first.name, { startMs: 600_000 });
+  await expect(second.ready()).rejects.toThrow(
+    /no partition serves: instance 0 has no token; instance 1 has no token/,
+  );
+});
+
 test('pool: started again with nobody who can serve, it says why', async () => {
   const first = await started();
   await first.drain(60_000);

@@ -351,8 +351,7 @@ describe('follow: mutations', () => {
     await idle();
     expect(seen.state).toBe('waiting');
     const view = viewOf([all[0], all[1]], 2);
-    for (const { follower } of [all[0], all[1]])
-      follower.adopt({ ...view, inSync: view.inSync.slice(0, 2) });
+    for (const { follower } of [all[0], all[1]]) follower.adopt({ ...view, inSync: view.inSync.slice(0, 2) });
     await until(() => seen.state === 'resolved');
   });
 

@@ -77,7 +77,17 @@ function take(step: Step): void {
     case 'cut':
       step.persisted();
       break;
-    default:
+    case 'commit':
+    case 'answer':
+    case 'refused':
+    case 'outage':
+    case 'unsettled':
+    case 'gap':
+    case 'propose':
+    case 'accuse':
+    case 'retired':
+    case 'damaged':
+    case 'standing':
       break;
   }
 }

@@ -98,10 +98,10 @@ const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
   [/^withdraw (\w+)$/, (cluster, id = '') => expectEqual(cluster.withdraw(id), true)],
   [
     /^expect view (\d+): (\d) of (.*)$/,
-    (cluster, epoch, primary, members) => {
+    (cluster, epoch = '', primary = '', members = '') => {
       const { view } = cluster;
       const found = `${view.epoch}: ${view.primary} of ${view.inSync.map(({ instance }) => instance).join(' ')}`;
-      expectEqual(found, `${String(epoch)}: ${String(primary)} of ${String(members)}`);
+      expectEqual(found, `${epoch}: ${primary} of ${members}`);
     },
   ],
   [/^expect proposed (\d)$/, (cluster, id) => expectEqual(cluster.proposals[0]?.member.instance, Number(id))],
