@@ -244,7 +244,7 @@ async function measure(pool, etcd) {
     leader: (clients, milliseconds) => loadEtcd(etcdTarget, [etcd.leader], clients, milliseconds),
   };
   // Everybody has compiled what they run, and grown their files, before anything is counted.
-  for (const side of Object.values(sides)) await side(16, slice);
+  for (const side of Object.values(sides)) await side(16, 3 * slice);
   const all = [];
   for (let round = 0; round < rounds; round += 1) {
     for (const clients of CLIENTS) {

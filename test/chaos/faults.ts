@@ -3,7 +3,7 @@
 import { cpSync, existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until, type Dice } from '../scenarios/pool.js';
-import { harmLink } from './links.js';
+import { harmLink, type Harm } from './links.js';
 import { SMALL, type Site } from './site.js';
 
 export interface Stage {
@@ -113,13 +113,14 @@ const fabricKill: Fault = {
   },
 };
 
-const harm = (what: 'cut' | 'slow'): Fault => ({
+const harm = (what: Harm): Fault => ({
   name: what,
   mild: true,
   needs: 'links',
   async inflict({ site, dice, say }) {
     const [one = 0, other = 1] = dice.shuffled([0, 1, 2]);
-    const ms = some(dice, 500, 8_000);
+    // A silent one is found out only when a change has waited for it too long.
+    const ms = some(dice, 500, what === 'cut' ? 14_000 : 8_000);
     say(`${what} the link of ${one} and ${other} for ${ms} ms (primary ${site.primary() ?? 'unknown'})`);
     const undo = harmLink(site, one, other, what);
     try {
@@ -285,6 +286,6 @@ const blob: Fault = {
 
 /** In no particular order; the first ones are the cheapest. */
 export const faults: readonly Fault[] = [
-  ...[kill, pause, fabricPause, fabricKill, harm('cut'), harm('slow')],
+  ...[kill, pause, fabricPause, fabricKill, harm('cut'), harm('reset'), harm('slow')],
   ...[wipe, image, full, fabricFull, token, blob],
 ];

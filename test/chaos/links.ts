@@ -15,7 +15,14 @@ const LOOK_MS = 40;
 const LOST = 35;
 const LISTENS = '0A';
 
-export type Harm = 'cut' | 'slow';
+/** `cut`: whatever is sent is lost in silence; `reset`: it is answered by the end of the connection. */
+export type Harm = 'cut' | 'reset' | 'slow';
+
+const FATES: Readonly<Record<Harm, string>> = {
+  cut: 'drop',
+  reset: 'reject with tcp reset',
+  slow: `numgen random mod 100 < ${LOST} drop`,
+};
 
 interface Socket {
   readonly local: number;
@@ -98,17 +105,19 @@ function rulesFor(
   pairs: readonly { readonly local: number; readonly remote: number }[],
   harm: Harm,
 ): string {
-  const fate = harm === 'cut' ? 'drop' : `numgen random mod 100 < ${LOST} drop`;
+  const fate = FATES[harm];
   const lines = pairs.flatMap(({ local, remote }) => [
     `tcp sport ${local} tcp dport ${remote} ${fate}`,
     `tcp sport ${remote} tcp dport ${local} ${fate}`,
   ]);
   const held =
-    harm === 'cut' ? [`tcp dport { ${ports.join(', ')} } tcp flags & (syn | ack) == syn drop`] : [];
+    harm === 'slow' ? [] : [`tcp dport { ${ports.join(', ')} } tcp flags & (syn | ack) == syn ${fate}`];
+  // The very end that is to be seen must get through.
+  const pass = harm === 'reset' ? ['tcp flags & rst == rst accept'] : [];
   return `table ${TABLE} {
   chain out {
     type filter hook output priority 0; policy accept;
-    ${[...held, ...lines].join('\n    ')}
+    ${[...pass, ...held, ...lines].join('\n    ')}
   }
 }
 `;

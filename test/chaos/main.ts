@@ -174,13 +174,13 @@ async function main(): Promise<void> {
   }
   const good = findings.length === 0;
   const keep = options.keep || !good;
+  const log = join(site.pool.home, 'output.log');
+  const write = (): void => writeFileSync(log, site.pool.up.output);
+  if (keep) write();
   if (!good) {
     say(`FAILED with seed ${seed}`);
     for (const finding of findings.slice(0, 20)) process.stderr.write(`${finding}\n`);
     if (findings.length > 20) say(`and ${findings.length - 20} more`);
-    const log = join(site.pool.home, 'output.log');
-    const write = (): void => writeFileSync(log, site.pool.up.output);
-    write();
     say(`what the last fabric and its instances said is in ${log}; the last warnings:`);
     const warnings = site.pool.up.output.split('\n').filter((line) => /"level":[456]0/.test(line));
     for (const line of warnings.slice(-WARNINGS_SHOWN)) process.stderr.write(`${line.slice(0, LINE_MAX)}\n`);
@@ -191,6 +191,7 @@ async function main(): Promise<void> {
       write();
     }
   }
+  if (keep && good) say(`the pool's directory is kept in ${site.pool.home}`);
   await site.leave(keep);
   if (good) say(`nothing lost, every history linearizable, members equal, ${ended ? 'nobody left' : ''}`);
   process.exitCode = good ? 0 : 1;

@@ -58,8 +58,9 @@ export class Replication {
   readonly #steps = new Queue<Step>();
   readonly #questions = new Queue<Asked>();
   #standing = '';
-  /** The entry that is to be committed next, and since when it was seen to be. */
-  #heldUp: { readonly index: number; readonly since: number } | undefined;
+  /** The entry that is to be committed next, and since when each of these was seen to hold it up in this view. */
+  #heldUp:
+    { readonly index: number; readonly epoch: number; readonly since: Map<number, number> } | undefined;
   readonly #onLink = new Set<() => void>();
 
   constructor(mesh: Mesh) {
@@ -161,8 +162,13 @@ export class Replication {
       this.#heldUp = undefined;
       return [];
     }
-    if (this.#heldUp?.index !== held.index) this.#heldUp = { index: held.index, since: now };
-    return now - this.#heldUp.since >= STUCK_MS ? held.instances : [];
+    const { epoch } = this;
+    const before =
+      this.#heldUp?.index === held.index && this.#heldUp.epoch === epoch ? this.#heldUp : undefined;
+    // Each by itself: with a new view all are asked again, and whoever is about to answer has held up nothing yet.
+    const since = new Map(held.instances.map((instance) => [instance, before?.since.get(instance) ?? now]));
+    this.#heldUp = { index: held.index, epoch, since };
+    return held.instances.filter((instance) => now - (since.get(instance) ?? now) >= STUCK_MS);
   }
 
   /** In the view, with every member that this one depends on in step. */

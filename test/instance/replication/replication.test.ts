@@ -21,13 +21,13 @@ interface Taker {
   readonly asked: unknown[];
 }
 
-/** Three members; those that dial do so over lines. */
-async function three(): Promise<{ takers: Taker[]; lines: Line[] }> {
+/** Three members; those that dial do so over lines. Only some take their steps. */
+async function three(taking: readonly number[] = [0, 1, 2]): Promise<{ takers: Taker[]; lines: Line[] }> {
   const stations = await Promise.all([0, 1, 2].map((instance) => station(instance)));
   const lines = await Promise.all(stations.map(({ mesh }) => lineTo(mesh.port)));
-  const takers = stations.map((each) => {
+  const takers = stations.map((each, self) => {
     const taker: Taker = { station: each, replication: new Replication(each.mesh), steps: [], asked: [] };
-    void takeSteps(taker);
+    if (taking.includes(self)) void takeSteps(taker);
     void answerQuestions(taker);
     return taker;
   });
@@ -150,6 +150,21 @@ describe('replication', () => {
     await until(() => !primary.replication.inSync);
     await until(() => takers.every(({ replication }) => replication.inSync));
     await until(() => primary.steps.filter((step) => step === 'standing').length >= before + 2);
+  });
+
+  test('who has just been asked again in a new view holds nothing up, however long the change has waited', async () => {
+    const { takers } = await three([0]);
+    takers.forEach(begin);
+    const primary = takers[0]?.replication;
+    if (!primary) throw new Error('no primary');
+    primary.submit('m1', Buffer.of(1));
+    await until(() => primary.stuck(0).length === 0 && takers[0]?.steps.includes('append') === true);
+    expect(primary.stuck(1_000)).toEqual([]);
+    expect(primary.stuck(6_000)).toEqual([1, 2]);
+    primary.adopt({ ...VIEW, epoch: 2, inSync: VIEW.inSync.slice(0, 2) });
+    expect(primary.stuck(6_100)).toEqual([]);
+    expect(primary.stuck(11_000)).toEqual([]);
+    expect(primary.stuck(11_200)).toEqual([1]);
   });
 
   test('a question is answered by the member that was asked, or refused with its reason', async () => {
