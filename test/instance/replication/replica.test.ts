@@ -487,6 +487,62 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
+    'nobody is proposed while what the primary inherited is undecided, whatever the joiner holds',
+    `
+    submit k1 at 1
+    deliver all
+    accept k1
+    deliver all
+    persist 0
+    persist 1
+    crash 0
+    drop 0                 # k1 may have been answered, for all that 1 knows
+    lose 0
+    hear all
+    restart 0
+    link 0-1
+    hear 0
+    deliver all
+    expect no proposal
+    persist 0
+    persist 2
+    deliver all
+    expect committed 1 = 1
+    expect proposed 0
+    `,
+  ],
+  [
+    'another store in the place of a member does not count as that member',
+    `
+    crash 2
+    wipe 2
+    restart 2
+    link 0-2
+    hear 2
+    submit k1 at 0
+    accept k1
+    deliver all
+    persist 0
+    persist 1
+    persist 2
+    deliver all
+    expect committed 0 = 0
+    `,
+  ],
+  [
+    'a mutation that its judge was asked about twice, before and after another primary, gets one place',
+    `
+    submit k1 at 0
+    name 1
+    hear 0
+    name 0
+    hear 0
+    accept k1
+    accept k1
+    expect log 0 = k1
+    `,
+  ],
+  [
     'a joiner whose tail was never decided loses it, and takes what was decided in its place',
     `
     cut link 0-1
