@@ -334,6 +334,8 @@ export class Load {
     if (result !== undefined) return { kind: 'answered', result };
     // Somebody was faster, and it says so: this one did not happen.
     if (status === 409 && codeOf(body) === 'Conflict') return { kind: 'never' };
+    // In a long run more assignments are left over than a pool takes: those whose end nobody knows.
+    if (status === 409 && codeOf(body) === 'LimitExceeded') return { kind: 'never' };
     if (status === 503) {
       const certain = headers['retry-after'] !== undefined;
       if (certain !== !text.includes('Outcome unknown')) {
