@@ -224,7 +224,10 @@ async function run(channel: Channel): Promise<void> {
       accuses: accused > 0 && accused === replication.epoch,
     });
   };
-  setInterval(askForLease, ASK_MS);
+  setInterval(() => {
+    askForLease();
+    replication.reconsider();
+  }, ASK_MS);
 
   /** How this instance came to the pool's state; undefined for one that had it when it started. */
   let joined: 'log' | 'snapshot' | undefined;

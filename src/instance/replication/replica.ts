@@ -463,6 +463,16 @@ export class Replica {
     this.#advance();
   }
 
+  /**
+   * Primary: proposes again who was declined. To be called now and then: who owns the view may have heard of a proposal
+   * before it heard of the joiner.
+   */
+  reconsider(): void {
+    for (const following of this.#followers.values())
+      if (following.proposed === 'declined') following.proposed = 'no';
+    this.#advance();
+  }
+
   /** A submission of this member has its answer; nothing is owed to it any more. */
   answered(id: string): void {
     this.#submitted.delete(id);

@@ -118,6 +118,12 @@ export class Replication {
     this.#collect();
   }
 
+  /** Proposes again who was declined; to be called now and then. */
+  reconsider(): void {
+    this.#replica?.reconsider();
+    this.#collect();
+  }
+
   /** Takes no more changes; a `retired` step comes once nothing is undecided. */
   retire(): void {
     this.#replica?.retire();

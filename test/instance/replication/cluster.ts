@@ -200,6 +200,24 @@ export class Cluster {
     return true;
   }
 
+  /** The authority has not heard of whom the oldest proposal is about; false when there is none. */
+  decline(): boolean {
+    const proposal = this.proposals.shift();
+    if (!proposal) return false;
+    const { from, epoch, member } = proposal;
+    if (this.member(from).replica) {
+      this.replica(from).declined(epoch, member);
+      this.#take(this.member(from));
+    }
+    return true;
+  }
+
+  /** A primary proposes again who was declined. */
+  reconsider(id: number): void {
+    this.replica(id).reconsider();
+    this.#take(this.member(id));
+  }
+
   /** The authority makes another member of the view the primary. */
   name(id: number): void {
     if (!this.counts(id)) throw new Error('only a member orders');

@@ -446,6 +446,27 @@ const scenarios: readonly (readonly [rule: string, story: string])[] = [
     `,
   ],
   [
+    'a joiner that was declined, since nobody had heard of it yet, is proposed again',
+    `
+    crash 2
+    drop 2
+    restart 2
+    link 0-2
+    hear all
+    deliver all
+    expect proposed 2
+    decline
+    expect no proposal
+    submit k1 at 0
+    settle                 # it holds nothing up meanwhile
+    expect answer k1 = committed
+    expect view 2: 0 of 0 1
+    reconsider 0
+    settle
+    expect view 3: 0 of 0 1 2
+    `,
+  ],
+  [
     'a joiner that was not proposed holds nothing up when it is gone',
     `
     crash 2

@@ -11,7 +11,8 @@
 //   lose 2 / old 2            a disk is lost; an image from before the first entry is put back
 //   drop 0                    the authority drops a member that is down
 //   hear 1 / hear all         a member hears of the views that it was told
-//   decide                    the authority looks at the oldest proposal
+//   decide / decline          the authority looks at the oldest proposal, or does not know yet whom it is about
+//   reconsider 0              the primary proposes again who was declined
 //   fill 2 / fill 2 with 1    the primary sends a joiner what it lacks
 //   retire 0 / name 1 / renew the primary takes no more; another is named; the authority has started anew
 //   withdraw k1               its caller waits no longer for a primary
@@ -86,6 +87,8 @@ const deeds: readonly (readonly [pattern: RegExp, deed: Deed])[] = [
       for (const { id } of cluster.members) if (who === 'all' || Number(who) === id) while (cluster.hear(id));
     },
   ],
+  [/^decline$/, (cluster) => expectEqual(cluster.decline(), true)],
+  [/^reconsider (\d)$/, (cluster, id) => cluster.reconsider(Number(id))],
   [/^decide$/, (cluster) => expectEqual(cluster.decide(), true)],
   [/^fill (\d)$/, (cluster, id) => expectEqual(cluster.fill(Number(id)), true)],
   [

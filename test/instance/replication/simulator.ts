@@ -34,7 +34,6 @@ export function simulate(seed: number, steps: number): Tally {
   let count = 0;
 
   const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(random() * items.length)];
-  const running = () => cluster.members.filter(({ replica }) => replica !== undefined);
   const down = () => cluster.members.filter(({ replica }) => replica === undefined);
   const crash = (member: Member | undefined) => {
     // Some of its writes may have reached the disk before it could say so.
@@ -51,7 +50,7 @@ export function simulate(seed: number, steps: number): Tally {
     [
       12,
       () => {
-        const member = pick(running().filter(({ judging }) => judging.length > 0));
+        const member = pick(running(cluster).filter(({ judging }) => judging.length > 0));
         const id = member && pick(member.judging);
         if (member && id !== undefined) cluster.judge(member.id, id, random() < 0.8);
       },
@@ -67,6 +66,14 @@ export function simulate(seed: number, steps: number): Tally {
     [6, () => cluster.flush(pick(MEMBERS) ?? 0)],
     [6, () => cluster.hear(pick(MEMBERS) ?? 0)],
     [3, () => cluster.decide()],
+    [0.3, () => cluster.decline()],
+    [
+      1,
+      () => {
+        const primary = pick(running(cluster));
+        if (primary) cluster.reconsider(primary.id);
+      },
+    ],
     [4, () => cluster.fill(pick(MEMBERS) ?? 0, 1 + Math.floor(random() * 4))],
     [
       1,
@@ -84,7 +91,7 @@ export function simulate(seed: number, steps: number): Tally {
         if (pair) cluster.link(pair[0], pair[1]);
       },
     ],
-    [0.5, () => crash(pick(running()))],
+    [0.5, () => crash(pick(running(cluster)))],
     [
       3,
       () => {
@@ -133,7 +140,7 @@ export function simulate(seed: number, steps: number): Tally {
     [
       1,
       () => {
-        const member = pick(running());
+        const member = pick(running(cluster));
         const id = member && pick([...member.waiting]);
         if (id !== undefined) cluster.withdraw(id);
       },
@@ -154,6 +161,10 @@ export function simulate(seed: number, steps: number): Tally {
   return check(cluster);
 }
 
+function running(cluster: Cluster): Member[] {
+  return cluster.members.filter(({ replica }) => replica !== undefined);
+}
+
 function bothRun(cluster: Cluster, a: number, b: number): boolean {
   return cluster.member(a).replica !== undefined && cluster.member(b).replica !== undefined;
 }
@@ -169,6 +180,7 @@ function heal(cluster: Cluster): void {
   // A primary that was told to retire takes changes again with the next view.
   cluster.renew();
   for (let round = 0; round < 10; round += 1) {
+    for (const { id } of running(cluster)) cluster.reconsider(id);
     for (const [a, b] of PAIRS) {
       if (bothRun(cluster, a, b) && !cluster.linked(a, b)) cluster.link(a, b);
     }
