@@ -353,7 +353,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       await this.#untilStill(() => ended() || this.#view.view?.primary !== instance, leaveMs);
     }
     process.withdrawn = true;
-    process.tell({ kind: 'drain' });
+    process.tell({ kind: 'drain', patient: true });
     await within(Promise.race([process.drained, process.ended]), leaveMs);
     process.tell({ kind: 'leave' });
     if (!(await within(process.ended, leaveMs))) process.kill('did not leave in time and was killed');
