@@ -165,7 +165,7 @@ export class Fabric {
       hostKeyFile: hostKeyFile(places),
       found: true,
     };
-    const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
+    const program = options.program ?? { script: join(__dirname, '..', 'program', 'instance', 'main.js') };
     for (const name of names) this.#pools.push(new Pool(places.pools, name, start, program));
     this.#status = () => ({
       controlPlane: base,
