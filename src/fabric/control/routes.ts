@@ -7,6 +7,8 @@ import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
 import type { ManagementParts } from './management.js';
 import { metadata } from './metadata.js';
+import { monitoringRoutes } from './monitoring.js';
+import type { MonitoringParts } from './monitoring.js';
 
 /** A caller whose token was good. */
 export interface Caller {
@@ -24,6 +26,7 @@ export interface ControlParts {
   /** Who sends this token for the control plane; undefined when it is not good. */
   readonly identify: (token: string) => Promise<Caller | undefined>;
   readonly management: ManagementParts;
+  readonly monitoring: MonitoringParts;
   readonly report: (error: unknown) => void;
 }
 
@@ -40,6 +43,7 @@ export function controlRoutes(parts: ControlParts): Express {
     const facts = { ...parts, base: parts.baseOf(request) };
     response.json(metadata(facts, request.query['api-version']));
   });
+  app.use(monitoringRoutes(parts.monitoring));
   app.get('/subscriptions', async (request, response) => {
     const caller = await authenticate(parts, request, response);
     response.json({ value: caller.administrator ? [subscription(parts)] : [] });
