@@ -380,6 +380,7 @@ async function run(channel: Channel): Promise<void> {
     );
   });
 
+  channel.each('lost', ({ instance, reason }) => audit?.event('InstanceLost', { instance, reason }));
   channel.each('figures', ({ id }) => {
     if (!serving) return;
     const { cpuSeconds, residentBytes } = usage();

@@ -109,6 +109,8 @@ export type ToInstance =
   | { readonly kind: 'view'; readonly view: View }
   /** In answer to `lease`: held for `LEASE_MS` from `asked`, for this epoch. Only members of the view get it. */
   | { readonly kind: 'lease'; readonly asked: number; readonly epoch: number }
+  /** Another instance has ended, and how: for the audit log. */
+  | { readonly kind: 'lost'; readonly instance: number; readonly reason: string }
   /** In answer to `propose`: certainly not added, and never by that proposal. */
   | { readonly kind: 'declined'; readonly epoch: number; readonly member: Member }
   /** Primary: take no more changes, say `retired` once nothing is undecided; another becomes primary then. */

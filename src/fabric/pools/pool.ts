@@ -602,6 +602,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       this.#failure ??= `instance ${instance} ${reason}`;
     } else {
       this.emit('down', instance, reason);
+      for (const other of this.#living()) other.process.tell({ kind: 'lost', instance, reason });
       slot.care = { ...slot.care, ends: slot.care.ends + 1 };
       slot.lostAt ??= performance.now();
       const restart = planRestart(slot.history, {
