@@ -7,6 +7,8 @@ import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
 import type { FromInstance, Peer, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
+import { OPEN_NETWORK } from '../../values/network.js';
+import type { NetworkRules } from '../../values/network.js';
 import { isMember } from '../../values/view.js';
 import type { Member, View } from '../../values/view.js';
 import { NO_HISTORY, planRestart } from '../healer/plan.js';
@@ -129,6 +131,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** Answers that `digest` waits for, by its id and the instance. */
   readonly #digests = new Map<string, (digest: Digest) => void>();
   #clockOffset: Seconds;
+  #network: NetworkRules = OPEN_NETWORK;
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -264,6 +267,17 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.race([Promise.all(all), patience]);
     clearTimeout(timer);
     return [...unconfirmed];
+  }
+
+  /** Who may reach the pool's data plane. */
+  get network(): NetworkRules {
+    return this.#network;
+  }
+
+  /** Says who may reach the data plane from now on; resolves when it holds. */
+  setNetwork(rules: NetworkRules): Promise<void> {
+    this.#network = rules;
+    return Promise.resolve();
   }
 
   /** What each instance said last about its clock. */
