@@ -16,6 +16,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/pools', ['fabric/view', 'fabric/healer']],
   ['fabric/view', []],
   ['fabric/healer', []],
+  // Records and money: no process, no port.
+  ['fabric/meter', []],
   ['instance/main.ts', ['instance']],
   // Loads what an instance does, and measures it.
   ['instance/measure.ts', ['instance']],
