@@ -8,6 +8,7 @@ import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addMeter, meterRate } from './meter.js';
 import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
@@ -84,6 +85,11 @@ function program(): Command {
       'believe no token of the local login; only for a pool that is made by this, with --issuer and --administrator, ' +
         'who also activate it (--no-activate goes without saying)',
     )
+    .option(
+      '--meter-rate <amount>',
+      'euro for each hour of a pool that begins from now on; without it as before, and 3.20 at first',
+      meterRate,
+    )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
     .action(async (options: UpOptions) => {
@@ -144,6 +150,7 @@ function program(): Command {
     });
   addAudit(trivet);
   addKey(trivet);
+  addMeter(trivet);
   addPoolTrust(trivet);
   addSecurityDomain(trivet);
   return trivet;

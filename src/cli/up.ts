@@ -25,6 +25,7 @@ export interface UpOptions {
   administrator?: readonly string[];
   tenant?: string;
   localLogin?: boolean;
+  meterRate?: number;
   module?: string;
   readyFile?: string;
 }
@@ -56,6 +57,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.administrator && { administrators: options.administrator }),
     ...(options.tenant !== undefined && { tenantId: options.tenant }),
     localLogin,
+    ...(options.meterRate !== undefined && { meterRate: options.meterRate }),
     module,
     ...(program && { program }),
     progress: (step) => steps.begin(step),

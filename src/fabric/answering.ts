@@ -11,6 +11,7 @@ import { ControlRefusal } from './control/errors.js';
 import { controlRoutes, hostBase } from './control/routes.js';
 import type { Caller } from './control/routes.js';
 import type { FabricStatus, PrincipalKind } from './control/management.js';
+import type { MeterParts } from './control/meter.js';
 import type { LoginKey } from './login/login-key.js';
 import { endpointOf } from './login/managed-identity.js';
 import { PrincipalError } from './login/principals.js';
@@ -36,6 +37,7 @@ export interface AnsweringParts {
   readonly places: Places;
   readonly status: () => FabricStatus;
   readonly clock: ClockParts;
+  readonly meter: MeterParts;
   readonly pool: (name: string) => Pool | undefined;
   readonly log: Logger;
 }
@@ -129,6 +131,7 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       resetPrincipal,
       pool: parts.pool,
       clock,
+      meter: parts.meter,
     },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });

@@ -30,6 +30,7 @@ import {
 import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
+import { Meter } from './meter/meter.js';
 import { Pool } from './pools/pool.js';
 import {
   createPool,
@@ -74,6 +75,8 @@ export interface FabricOptions {
   readonly administrators?: readonly string[];
   /** The tenant of an empty directory; in any other, the one that it must be of. Lower case. */
   readonly tenantId?: string;
+  /** Euro for an hour of a pool that begins from now on; as before when absent. */
+  readonly meterRate?: number;
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** What an instance runs; another one in tests. */
@@ -106,6 +109,7 @@ interface Keys {
 export class Fabric {
   readonly #control = new ControlPort();
   #clock: FabricClock | undefined;
+  #meter: Meter | undefined;
   readonly #doorway = new Doorway(DOMAIN);
   readonly #pools: Pool[] = [];
   #left = false;
@@ -156,6 +160,8 @@ export class Fabric {
       names.every((name) => hasMovableClock(places.pools, name)),
     );
     this.#clock = clock;
+    const meter = new Meter(places.own('meter.jsonl'), () => clock.now(), options.meterRate);
+    this.#meter = meter;
     const start = {
       module: options.module,
       domain: DOMAIN,
@@ -178,7 +184,7 @@ export class Fabric {
     // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
     const [authority, log] = await firstFailure(
       ready,
-      this.#openControl(estate, keys, clock, controlPort, dataPort, localLogin),
+      this.#openControl(estate, keys, clock, meter, controlPort, dataPort, localLogin),
     );
     this.#watch(log);
     options.progress('waiting until all of them serve');
@@ -208,6 +214,7 @@ export class Fabric {
     // Only once: after the lock is given up, the directory may be a successor's.
     if (this.#left) return;
     this.#left = true;
+    this.#meter?.close();
     clearRunning(this.places);
     this.unlock();
   }
@@ -283,6 +290,7 @@ export class Fabric {
     estate: Estate,
     keys: Keys,
     clock: FabricClock,
+    meter: Meter,
     controlPort: number,
     dataPort: number,
     localLogin: boolean,
@@ -300,6 +308,7 @@ export class Fabric {
       places: this.places,
       status: () => this.status(),
       clock: { clock, pools: () => this.#pools, patienceMs: CLOCK_MS },
+      meter,
       pool: (name) => this.#pools.find((pool) => pool.name === name),
       log,
     });

@@ -8,6 +8,8 @@ import { advanceClock, clockStatus } from './clock.js';
 import type { ClockParts } from './clock.js';
 import type { DirectoryPrincipal } from './directory.js';
 import { ControlRefusal } from './errors.js';
+import { meterStatus } from './meter.js';
+import type { MeterParts } from './meter.js';
 
 /** The document that `trivet status` shows; the owner's own credentials are added by who reads them from disk. */
 export interface FabricStatus {
@@ -37,6 +39,7 @@ export interface ManagementParts {
   readonly resetPrincipal: (who: string) => Promise<unknown>;
   readonly pool: (name: string) => Pool | undefined;
   readonly clock: ClockParts;
+  readonly meter: MeterParts;
 }
 
 export function managementRoutes(parts: ManagementParts): Router {
@@ -69,6 +72,9 @@ export function managementRoutes(parts: ManagementParts): Router {
   });
   routes.post('/pools/:pool/digest', async (request, response) => {
     response.json((await orConflict(poolIn(parts, request).digest())) satisfies PoolDigest);
+  });
+  routes.get('/meter', (_request, response) => {
+    response.json(meterStatus(parts.meter));
   });
   routes.get('/clock', (_request, response) => {
     response.json(clockStatus(parts.clock));

@@ -1,6 +1,5 @@
 // The meter: a record of every pool's life, and what it has cost. An event is on the disk before it is acknowledged;
 // one that is reported again counts once. Records outlive their pools. Knows no process and no port.
-import { z } from 'zod';
 import { LAST_SECOND, type Seconds } from '../../values/moments.js';
 import type { EventSink } from '../../values/pool-event.js';
 import { costs, isNews, MICROS } from './cost.js';
@@ -29,28 +28,6 @@ export interface MeterReport {
   /** By the clock of the pools. */
   readonly time: Seconds;
 }
-
-const time = z.int().min(0).max(LAST_SECOND);
-const text = z.string().min(1);
-const happened = { sequence: z.int().min(0), poolId: text, time };
-const recordShape = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.enum(['provisioned', 'softDeleted', 'recovered', 'purged']),
-    ...happened,
-    name: text,
-    resourceId: text,
-    location: text,
-  }),
-  z.object({ kind: z.enum(['regionAdded', 'regionRemoved']), ...happened, region: text }),
-  z.object({
-    kind: z.literal('rate'),
-    time,
-    microsPerHour: z
-      .int()
-      .min(0)
-      .max(RATE_MAX * MICROS),
-  }),
-]);
 
 export class Meter implements EventSink {
   readonly #journal: Journal;
@@ -110,8 +87,34 @@ export function rateIn(written: string): number | undefined {
   return rate <= RATE_MAX ? rate : undefined;
 }
 
+// Written by us, and read before anything heavy is loaded: checked by hand.
 function recordIn(path: string, line: unknown, number: number): MeterRecord {
-  const parsed = recordShape.safeParse(line);
-  if (parsed.success) return parsed.data;
+  if (isRecord(line)) return line;
   throw new JournalError(`${path} holds no record of the meter in line ${number}; restore it from a backup`);
+}
+
+function isRecord(line: unknown): line is MeterRecord {
+  if (typeof line !== 'object' || line === null) return false;
+  const { kind, time, ...rest } = line as Partial<Record<string, unknown>>;
+  if (!isCount(time, LAST_SECOND)) return false;
+  const isText = (name: string): boolean => typeof rest[name] === 'string' && rest[name] !== '';
+  const isEvent = isCount(rest['sequence'], Number.MAX_SAFE_INTEGER) && isText('poolId');
+  switch (kind as MeterRecord['kind']) {
+    case 'rate':
+      return isCount(rest['microsPerHour'], RATE_MAX * MICROS);
+    case 'provisioned':
+    case 'softDeleted':
+    case 'recovered':
+    case 'purged':
+      return isEvent && ['name', 'resourceId', 'location'].every(isText);
+    case 'regionAdded':
+    case 'regionRemoved':
+      return isEvent && isText('region');
+    default:
+      return false;
+  }
+}
+
+function isCount(value: unknown, most: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most;
 }

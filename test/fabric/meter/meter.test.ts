@@ -124,9 +124,7 @@ test('meter: a damaged record is no start, and says which line', () => {
   }
 });
 
-test('meter: what cannot be written is not acknowledged, and the next record is whole', () => {
-  // A full disk: the device takes nothing.
-  if (existsSync('/dev/full')) expect(() => new Meter('/dev/full', () => now)).toThrow();
+test('meter: what cannot be written is not acknowledged', () => {
   const made = meter(1);
   made.close();
   open = [];
