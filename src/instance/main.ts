@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
+import { Firewall } from './api/firewall.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
@@ -145,6 +146,13 @@ async function run(channel: Channel): Promise<void> {
   channel.each('clock', ({ offset }) => {
     clock.advanceTo(offset);
     void clockSet();
+  });
+  const firewall = new Firewall(start.network.rules);
+  const networkSet = (order: number) => tell({ kind: 'networkSet', order });
+  void networkSet(start.network.order);
+  channel.each('network', ({ network }) => {
+    firewall.change(network.rules);
+    void networkSet(network.order);
   });
   const identity = await ownIdentity(start.directory, start.pool, self);
   /** Empty until the store is open. */
@@ -334,7 +342,7 @@ async function run(channel: Channel): Promise<void> {
           if (joined !== undefined) trail.event('InstanceJoin', { by: joined, epoch: replication.epoch });
           refusals.record((refusal) => trail.event('InstanceRefused', refusal));
           answers.audit.set((from, question) => trail.witness(from, question));
-          serving = await openService(start, hsm, trail, channel);
+          serving = await openService({ start, hsm, audit: trail, channel, firewall });
           await tell({ kind: 'serving', report: report(serving) });
         })
         .catch((error: unknown) => void fail(error));
@@ -518,10 +526,27 @@ function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Au
   });
 }
 
-async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channel): Promise<Serving> {
-  const { pool: name, domain, dataPort, authority } = start;
+interface ServiceParts {
+  readonly start: Start;
+  readonly hsm: Hsm;
+  readonly audit: Audit;
+  readonly channel: Channel;
+  readonly firewall: Firewall;
+}
+
+async function openService({ start, hsm, audit, channel, firewall }: ServiceParts): Promise<Serving> {
+  const { pool: name, domain, dataPort, authority, relay } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
-  const server = createServer({ hsm, audit, pool: { name, domain, dataPort }, authority, logger, tls });
+  const server = createServer({
+    hsm,
+    audit,
+    pool: { name, domain, dataPort },
+    authority,
+    logger,
+    firewall,
+    relay,
+    tls,
+  });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));
   const timer = setInterval(() => {

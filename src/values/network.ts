@@ -1,5 +1,6 @@
-// Who may reach a pool's data plane, as its owner has set it on the control plane. Rules only: nothing here judges an
-// address.
+// Who may reach a pool's data plane, as its owner has set it on the control plane. Rules and how they are written:
+// nothing here judges an address.
+import { isIPv4 } from 'node:net';
 
 export interface NetworkRules {
   /** Disabled: nobody comes in over the public network, whatever the rules below say. */
@@ -27,3 +28,26 @@ export const OPEN_NETWORK: NetworkRules = {
   virtualNetworkRules: [],
   privateEndpoints: [],
 };
+
+/** An address, or with its prefix a network. */
+export interface IpRange {
+  readonly address: string;
+  /** 0..32 bits. */
+  readonly prefix: number;
+}
+
+/** Reads an IPv4 address or network in CIDR form; undefined for anything else. */
+export function ipRangeIn(rule: string): IpRange | undefined {
+  const [, address = '', prefix = '32'] = /^([0-9.]{7,15})(?:\/(0|[1-9][0-9]?))?$/.exec(rule) ?? [];
+  return isIPv4(address) && Number(prefix) <= 32 ? { address, prefix: Number(prefix) } : undefined;
+}
+
+/**
+ * The address that comes in over a private endpoint. There are no private networks here, so an endpoint stands for one
+ * address, which is its name: `…/privateEndpoints/127.0.0.3`. Undefined for an endpoint of any other name, over which
+ * nobody comes.
+ */
+export function privateAddress(endpoint: string): string | undefined {
+  const [, name = ''] = /\/privateEndpoints\/([^/]+)$/i.exec(endpoint) ?? [];
+  return isIPv4(name) ? name : undefined;
+}

@@ -5,7 +5,7 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
-import type { FromInstance, Peer, ToInstance } from '../../values/messages.js';
+import type { FromInstance, OrderedNetwork, Peer, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import { OPEN_NETWORK } from '../../values/network.js';
 import type { NetworkRules } from '../../values/network.js';
@@ -22,7 +22,10 @@ import type { PoolFile } from './pool-file.js';
 
 type StartMessage = Extract<ToInstance, { kind: 'start' }>;
 /** What every instance of a pool is started with. */
-export type PoolStart = Omit<StartMessage, 'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'found'>;
+export type PoolStart = Omit<
+  StartMessage,
+  'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'network' | 'found'
+>;
 
 export interface InstanceStatus {
   readonly id: number;
@@ -76,6 +79,8 @@ export interface PoolPatience {
   readonly returnMs: number;
   /** For all instances to stand at one index. */
   readonly digestMs: number;
+  /** For an instance that serves to take network rules. */
+  readonly networkMs: number;
 }
 
 const PATIENCE: PoolPatience = {
@@ -84,6 +89,7 @@ const PATIENCE: PoolPatience = {
   leaveMs: 20_000,
   returnMs: 120_000,
   digestMs: 20_000,
+  networkMs: 5_000,
 };
 /** Before a process that the system refused is tried again. */
 const SPAWN_PAUSE_MS = 1_000;
@@ -131,7 +137,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** Answers that `digest` waits for, by its id and the instance. */
   readonly #digests = new Map<string, (digest: Digest) => void>();
   #clockOffset: Seconds;
-  #network: NetworkRules = OPEN_NETWORK;
+  #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -271,13 +277,23 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   /** Who may reach the pool's data plane. */
   get network(): NetworkRules {
-    return this.#network;
+    return this.#network.rules;
   }
 
-  /** Says who may reach the data plane from now on; resolves when it holds. */
-  setNetwork(rules: NetworkRules): Promise<void> {
-    this.#network = rules;
-    return Promise.resolve();
+  /**
+   * Says who may reach the data plane from now on; resolves when every instance goes by it. One that serves and does not
+   * say so in time is ended: nobody shall come in by rules that were taken back.
+   */
+  async setNetwork(rules: NetworkRules): Promise<void> {
+    const network = (this.#network = { order: this.#network.order + 1, rules });
+    const { networkMs } = this.#patience;
+    const all = this.#living().map(async ({ process }) => {
+      if (await within(process.setNetwork(network), networkMs)) return;
+      if (!process.serving) return; // it hears of it before it serves
+      process.kill(`did not take the network rules within ${networkMs / 1_000} s and was killed`);
+      await process.ended;
+    });
+    await Promise.all(all);
   }
 
   /** What each instance said last about its clock. */
@@ -531,6 +547,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       directory,
       founding: this.#file.founding,
       clockOffset: this.#clockOffset,
+      network: this.#network,
       found: this.#view.view === undefined,
     });
     void process.ended.then((reason) => this.#bury(slot, process, reason));
@@ -561,6 +578,7 @@ export class Pool extends EventEmitter<PoolEvents> {
         break;
       case 'joining':
       case 'clockSet':
+      case 'networkSet':
       case 'drained':
       case 'failed':
         break; // the process has noted it

@@ -26,6 +26,8 @@ export interface Wish {
   readonly raw?: true;
   /** This one says nothing of a clock that is moved. */
   readonly silent?: number;
+  /** This one says nothing of network rules that are changed. */
+  readonly mutinous?: number;
   /** None finishes when told to. */
   readonly deaf?: true;
   /** This one says that its store is broken, if it has one. */

@@ -5,6 +5,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import pino from 'pino';
+import { Firewall } from '../../../src/instance/api/firewall.js';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
 import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
 import { issueCertificate, toPem } from '../../../src/values/certificate.js';
@@ -15,6 +16,8 @@ export const ISSUER = 'https://localhost:8443/adfs';
 export const AUTHORITY = `https://localhost:8443/${TENANT}`;
 export const DOMAIN = 'managedhsm.localhost';
 export const DATA_PORT = 9443;
+/** How the fabric is known, and what its callers' tokens are for. */
+export const RELAY = { secret: 'a secret of the fabric', audiences: ['https://management.azure.com'] };
 const AUDIENCE = `https://${DOMAIN}:${DATA_PORT}`;
 
 export const issuerKeys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -83,6 +86,7 @@ export class Served {
     /** What was logged, a line each. */
     readonly log: string[],
     readonly audit: MemoryAudit,
+    readonly firewall: Firewall,
     private readonly agent: Agent,
   ) {}
 
@@ -95,12 +99,15 @@ export class Served {
     const jwk = { ...(await exportJWK(issuerKeys.publicKey)), kid: 'one', alg: 'ES256' };
     const hsm = await make([{ issuer: ISSUER, keys: [jwk] }]);
     const log: string[] = [];
+    const firewall = new Firewall();
     const audit = new MemoryAudit();
     const server = createServer({
       hsm,
       audit,
       pool: { name: 'dev', domain: DOMAIN, dataPort: DATA_PORT },
       authority: AUTHORITY,
+      firewall,
+      relay: RELAY,
       logger: pino({}, { write: (line: string) => void log.push(line) }),
       tls: await selfSigned(),
       ...(requestMsMax === undefined ? {} : { requestMsMax }),
@@ -108,7 +115,7 @@ export class Served {
     await new Promise<void>((resolve) => server.https.listen(0, '127.0.0.1', resolve));
     const { port } = server.https.address() as AddressInfo;
     const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
-    return new Served(hsm, server, port, await tokenFor(hsm), log, audit, agent);
+    return new Served(hsm, server, port, await tokenFor(hsm), log, audit, firewall, agent);
   }
 
   async stop(): Promise<void> {
