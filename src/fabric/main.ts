@@ -1,5 +1,6 @@
 // Puts the fabric together and starts it. The order is for speed: bind the ports, spawn the instances, and load the
 // web framework while they start.
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -13,7 +14,8 @@ import { issuerOf, loginKeyOf, newLoginKey, trustedIssuer } from './login/login-
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
 import { writeDurably } from '../values/durable-file.js';
-import type { PublishingIssuer, TrustedAttestor, TrustedIssuer } from '../values/messages.js';
+import { resourcesOf } from './login/resources.js';
+import type { PublishingIssuer, Relay, TrustedAttestor, TrustedIssuer } from '../values/messages.js';
 import {
   EstateError,
   Places,
@@ -169,6 +171,7 @@ export class Fabric {
       authority: localLogin ? `${base}/${estate.tenantId}` : authorityOf(issuers, estate.tenantId),
       clockOffset: clock.offset,
       hostKeyFile: hostKeyFile(places),
+      relay: newRelay(controlPort),
       found: true,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
@@ -364,6 +367,14 @@ function hostKeyOf(places: Places): string {
   const made = newHostKey();
   writeOnce(file, made);
   return made;
+}
+
+/** How instances know this fabric, while it runs. */
+function newRelay(controlPort: number): Relay {
+  return {
+    secret: randomBytes(32).toString('base64url'),
+    audiences: resourcesOf(controlPort, undefined).controlPlane,
+  };
 }
 
 /** The key that vouches for what the instances on this host run. */

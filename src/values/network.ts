@@ -1,6 +1,6 @@
 // Who may reach a pool's data plane, as its owner has set it on the control plane. Rules and how they are written:
 // nothing here judges an address.
-import { isIPv4 } from 'node:net';
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
 
 export interface NetworkRules {
   /** Disabled: nobody comes in over the public network, whatever the rules below say. */
@@ -50,4 +50,22 @@ export function ipRangeIn(rule: string): IpRange | undefined {
 export function privateAddress(endpoint: string): string | undefined {
   const [, name = ''] = /\/privateEndpoints\/([^/]+)$/i.exec(endpoint) ?? [];
   return isIPv4(name) ? name : undefined;
+}
+
+/** Networks that are nobody's in particular (RFC 1918): who comes from one cannot be told. */
+const PRIVATE = new BlockList();
+PRIVATE.addSubnet('10.0.0.0', 8);
+PRIVATE.addSubnet('172.16.0.0', 12);
+PRIVATE.addSubnet('192.168.0.0', 16);
+
+/** What is wrong with an IP rule that an owner wishes for, as a sentence; undefined for a good one. */
+export function ipRuleProblem(rule: string): string | undefined {
+  const shown = `'${rule.slice(0, 64)}'`;
+  if (isIPv6(rule.replace(/\/.*$/, '')))
+    return `The IP rule ${shown} is of IPv6, which a managed HSM does not take.`;
+  const range = ipRangeIn(rule);
+  if (!range) return `The IP rule ${shown} is no IPv4 address and no IPv4 network in CIDR form.`;
+  return PRIVATE.check(range.address)
+    ? `The IP rule ${shown} is of a private network (RFC 1918), which a managed HSM does not take.`
+    : undefined;
 }

@@ -5,7 +5,7 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
-import type { FromInstance, OrderedNetwork, Peer, ToInstance } from '../../values/messages.js';
+import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import { OPEN_NETWORK } from '../../values/network.js';
 import type { NetworkRules } from '../../values/network.js';
@@ -273,6 +273,16 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.race([Promise.all(all), patience]);
     clearTimeout(timer);
     return [...unconfirmed];
+  }
+
+  /** Its name and port as clients see them. */
+  get host(): string {
+    return `${this.name}.${this.#start.domain}:${this.#start.dataPort}`;
+  }
+
+  /** How its instances know what is passed on to them; undefined when nothing is. */
+  get relay(): Relay | undefined {
+    return this.#start.relay;
   }
 
   /** Who may reach the pool's data plane. */

@@ -126,38 +126,49 @@ export class Served {
   }
 
   /** Sends a request; `path` gets an api-version unless it has a query. */
-  ask(method: string, path: string, { body, raw, headers, token, host }: Ask = {}): Promise<Answer> {
-    const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-    const chunked = headers?.['transfer-encoding'] !== undefined;
-    const options: RequestOptions = {
-      agent: this.agent,
-      host: '127.0.0.1',
-      port: this.port,
-      method,
-      path: path.includes('?') ? path : `${path}?api-version=2026-04-01`,
-      headers: {
-        host: host ?? `dev.${DOMAIN}:${DATA_PORT}`,
-        ...(token === null ? {} : { authorization: `Bearer ${token ?? this.token}` }),
-        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(sent === undefined || chunked ? {} : { 'content-length': Buffer.byteLength(sent) }),
-        ...headers,
-      },
-    };
-    return new Promise((resolve, reject) => {
-      const outgoing = request(options, (incoming) => {
-        const parts: Buffer[] = [];
-        incoming.on('data', (part: Buffer) => parts.push(part));
-        incoming.on('error', reject);
-        incoming.on('end', () => {
-          const text = Buffer.concat(parts).toString('utf8');
-          const json = (text.startsWith('{') ? JSON.parse(text) : undefined) as Json;
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, json });
-        });
-      });
-      outgoing.on('error', reject);
-      outgoing.end(sent);
-    });
+  ask(method: string, path: string, asked: Ask = {}): Promise<Answer> {
+    return askFrom(this, this.agent, method, path, asked);
   }
+}
+
+/** The same over the connections of another agent. */
+export function askFrom(
+  served: Pick<Served, 'port' | 'token'>,
+  agent: Agent,
+  method: string,
+  path: string,
+  { body, raw, headers, token, host }: Ask = {},
+): Promise<Answer> {
+  const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+  const chunked = headers?.['transfer-encoding'] !== undefined;
+  const options: RequestOptions = {
+    agent,
+    host: '127.0.0.1',
+    port: served.port,
+    method,
+    path: path.includes('?') ? path : `${path}?api-version=2026-04-01`,
+    headers: {
+      host: host ?? `dev.${DOMAIN}:${DATA_PORT}`,
+      ...(token === null ? {} : { authorization: `Bearer ${token ?? served.token}` }),
+      ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(sent === undefined || chunked ? {} : { 'content-length': Buffer.byteLength(sent) }),
+      ...headers,
+    },
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = request(options, (incoming) => {
+      const parts: Buffer[] = [];
+      incoming.on('data', (part: Buffer) => parts.push(part));
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        const text = Buffer.concat(parts).toString('utf8');
+        const json = (text.startsWith('{') ? JSON.parse(text) : undefined) as Json;
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, json });
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(sent);
+  });
 }
 
 /** A token as the issuer makes it, with claims changed by the test; undefined leaves one out. */
