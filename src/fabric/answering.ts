@@ -22,7 +22,7 @@ import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
 import { prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
 import type { Estate, Places } from './pools/estate.js';
-import type { Pool } from './pools/pool.js';
+import type { Provider } from './provider/provider.js';
 
 export interface AnsweringParts {
   readonly estate: Estate;
@@ -36,7 +36,7 @@ export interface AnsweringParts {
   readonly places: Places;
   readonly status: () => FabricStatus;
   readonly clock: ClockParts;
-  readonly pool: (name: string) => Pool | undefined;
+  readonly provider: Provider;
   readonly log: Logger;
 }
 
@@ -127,7 +127,7 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       listPrincipals: () => principals.list(),
       removePrincipal,
       resetPrincipal,
-      pool: parts.pool,
+      pool: (name) => parts.provider.pool(name),
       clock,
     },
     report: (error) => log.error({ err: error }, 'control plane failed'),
