@@ -129,7 +129,10 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       resetPrincipal,
       pool: (name) => parts.provider.pool(name),
       clock,
+      provider: parts.provider,
     },
+    provider: parts.provider,
+    keys: undefined,
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
 }
