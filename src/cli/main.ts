@@ -13,6 +13,7 @@ import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
+import { addSubscription } from './subscription.js';
 import type { UpOptions } from './up.js';
 
 interface Target {
@@ -32,6 +33,13 @@ function portNumber(text: string): number {
   return port;
 }
 
+function poolCount(text: string): number {
+  const count = Number(text);
+  if (!/^[0-9]{1,3}$/.test(text) || count < 1)
+    throw new InvalidArgumentError('a number of pools is 1 to 999');
+  return count;
+}
+
 function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
   const comma = text.indexOf(',');
   const issuer = comma < 0 ? text : text.slice(0, comma);
@@ -48,6 +56,11 @@ function program(): Command {
     .option('--control-port <port>', 'control plane and login; 0: any free port', portNumber, 8443)
     .option('--data-port <port>', 'data plane of all pools; 0: any free port', portNumber, 9443)
     .option('--pool <name>', 'name of the first pool (default: dev)')
+    .option(
+      '--max-pools <number>',
+      'how many pools this machine holds, deleted ones included (default: as many as its memory has room for, and 5)',
+      poolCount,
+    )
     .option(
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
@@ -153,6 +166,7 @@ function program(): Command {
   addMeter(trivet);
   addPoolTrust(trivet);
   addSecurityDomain(trivet);
+  addSubscription(trivet);
   return trivet;
 }
 

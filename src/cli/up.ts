@@ -16,6 +16,7 @@ export interface UpOptions {
   controlPort: number;
   dataPort: number;
   pool?: string;
+  maxPools?: number;
   movableClock?: true;
   auditOptional?: true;
   /** False: a new pool is left waiting for its security domain. */
@@ -49,6 +50,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     controlPort: options.controlPort,
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
+    ...(options.maxPools !== undefined && { poolsMax: options.maxPools }),
     ...(options.movableClock && { movableClock: true }),
     ...(options.auditOptional && { auditOptional: true }),
     activate,

@@ -7,6 +7,7 @@ import type { Answer } from './control/control-port.js';
 import type { ClockParts } from './control/clock.js';
 import { controlLeaf, newAuthority } from './control/authority.js';
 import type { KeyAndCertificate } from './control/authority.js';
+import { keysRoutes } from './control/arm/keys.js';
 import { ControlRefusal } from './control/errors.js';
 import { controlRoutes, hostBase } from './control/routes.js';
 import type { Caller } from './control/routes.js';
@@ -23,7 +24,7 @@ import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
 import { prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
 import type { Estate, Places } from './pools/estate.js';
-import type { Pool } from './pools/pool.js';
+import type { Provider } from './provider/provider.js';
 
 export interface AnsweringParts {
   readonly estate: Estate;
@@ -38,7 +39,7 @@ export interface AnsweringParts {
   readonly status: () => FabricStatus;
   readonly clock: ClockParts;
   readonly meter: MeterParts;
-  readonly pool: (name: string) => Pool | undefined;
+  readonly provider: Provider;
   readonly log: Logger;
 }
 
@@ -129,10 +130,13 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       listPrincipals: () => principals.list(),
       removePrincipal,
       resetPrincipal,
-      pool: parts.pool,
+      pool: (name) => parts.provider.pool(name),
       clock,
       meter: parts.meter,
+      provider: parts.provider,
     },
+    provider: parts.provider,
+    keys: keysRoutes(baseOf),
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
 }

@@ -22,6 +22,8 @@ export interface ClockStatus {
 export interface ClockParts {
   readonly clock: FabricClock;
   readonly pools: () => readonly Pool[];
+  /** Told that the clock was moved. */
+  readonly moved: () => void;
   /** How long instances have to confirm. */
   readonly patienceMs: number;
 }
@@ -53,6 +55,7 @@ export async function advanceClock(parts: ClockParts, wish: unknown): Promise<Cl
     );
   }
   move(clock, duration);
+  parts.moved();
   const { offset } = clock;
   const told = parts.pools().map(async (pool) => {
     const instances = await pool.moveClock(offset, patienceMs);

@@ -2,6 +2,8 @@
 // command line speaks. Every route is for administrators of the control plane only.
 import express from 'express';
 import type { Request, Router } from 'express';
+import type { Provider } from '../provider/provider.js';
+import type { Subscription, SubscriptionState } from '../resources/state.js';
 import { PoolError } from '../pools/pool-file.js';
 import type { Pool, PoolDigest, PoolStatus } from '../pools/pool.js';
 import { advanceClock, clockStatus } from './clock.js';
@@ -40,6 +42,7 @@ export interface ManagementParts {
   readonly pool: (name: string) => Pool | undefined;
   readonly clock: ClockParts;
   readonly meter: MeterParts;
+  readonly provider: Provider;
 }
 
 export function managementRoutes(parts: ManagementParts): Router {
@@ -82,7 +85,22 @@ export function managementRoutes(parts: ManagementParts): Router {
   routes.post('/clock/advance', async (request, response) => {
     response.json(await advanceClock(parts.clock, bodyOf(request)['duration']));
   });
+  routes.get('/subscription', (_request, response) => {
+    response.json(parts.provider.state.subscription satisfies Subscription);
+  });
+  routes.put('/subscription', async (request, response) => {
+    const { state } = bodyOf(request);
+    if (!isSubscriptionState(state)) {
+      throw new ControlRefusal('BadRequest', 'The "state" of a subscription is Enabled, Disabled or Warned.');
+    }
+    const { subscription } = await parts.provider.act({ kind: 'SetSubscription', state });
+    response.json(subscription satisfies Subscription);
+  });
   return routes;
+}
+
+function isSubscriptionState(value: unknown): value is SubscriptionState {
+  return value === 'Enabled' || value === 'Disabled' || value === 'Warned';
 }
 
 function kindIn({ certificate, managedIdentity = false }: Record<string, unknown>): PrincipalKind {
