@@ -32,11 +32,11 @@ export function purge(
   return hsm.founded ? note(next, hsm, 'purged', now) : next;
 }
 
-/** The retention of deleted HSMs has ended. */
+/** The retention of deleted HSMs has ended: then, however much later that is noticed. */
 export function purgeDue(state: ResourceState, now: Seconds): ResourceState {
   return state.hsms
     .filter((hsm) => isDue(hsm, now))
-    .reduce((so, hsm) => purge(so, hsm, now, undefined), state);
+    .reduce((so, hsm) => purge(so, hsm, hsm.scheduledPurgeAt ?? now, undefined), state);
 }
 
 export function isDue({ phase, scheduledPurgeAt }: Hsm, now: Seconds): boolean {

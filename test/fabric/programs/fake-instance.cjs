@@ -56,6 +56,7 @@ process.on('message', (message, socket) => {
       if (wish.silent !== started.instance) process.send({ kind: 'clockSet', offset: message.offset });
       return undefined;
     case 'network':
+      readWish();
       if (wish.mutinous === started.instance) return undefined;
       started.network = message.network;
       return networkSet();
