@@ -85,7 +85,83 @@ function ask(method: string, path: string, body?: unknown): Promise<Answer> {
         const parts: Buffer[] = [];
         response.on('data', (part: Buffer) => parts.push(part));
         response.on('end', () => {
-          // As the service writes it: members in order.
+          const text = Buffer.concat(parts).toString();
+          const { statusCode: status = 0 } = response;
+          resolve({ status, headers: response.headers, json: JSON.parse(text) as Json });
+        });
+      },
+    );
+    outgoing.on('error', reject);
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+const errorOf = ({ status, json }: Answer): unknown => [status, json['error']?.['code']];
+
+test('keys through ARM: a key is made in the words of ARM, and made once', async () => {
+  const made = await ask('PUT', '/k1', {
+    tags: { team: 'a' },
+    properties: {
+      kty: 'RSA',
+      keySize: 3072,
+      keyOps: ['sign', 'verify'],
+      attributes: { enabled: true, nbf: 1_700_000_000, exp: 1_900_000_000 },
+    },
+  });
+  const uri = `https://${HOST}/keys/k1`;
+  const now = served.hsm.now();
+  expect([made.status, made.json]).toEqual([
+    200,
+    {
+      id: `${RESOURCE}/keys/k1`,
+      name: 'k1',
+      type: TYPE,
+      location: 'local',
+      tags: { team: 'a' },
+      properties: {
+        attributes: {
+          enabled: true,
+          nbf: 1_700_000_000,
+          exp: 1_900_000_000,
+          created: now,
+          updated: now,
+          recoveryLevel: 'Recoverable+Purgeable',
+          exportable: false,
+        },
+        kty: 'RSA-HSM',
+        keyOps: ['sign', 'verify'],
+        keySize: 3072,
+        keyUri: uri,
+        keyUriWithVersion: expect.stringMatching(new RegExp(`^${uri}/[0-9a-f]{32}$`)) as string,
+      },
+    },
+  ]);
+  // Another wish for it changes nothing.
+  expect((await ask('PUT', '/k1', { properties: { kty: 'EC' } })).json).toEqual(made.json);
+  expect((await ask('GET', '/k1')).json).toEqual(made.json);
+  const direct = (await served.ask('GET', '/keys/k1')).json;
+  expect(direct['key']?.['kid']).toEqual(made.json['properties']?.['keyUriWithVersion']);
+});
+
+test.each([
+  [{ kty: 'EC' }, { kty: 'EC-HSM', curveName: 'P-256' }],
+  [
+    { kty: 'EC-HSM', curveName: 'P-521' },
+    { kty: 'EC-HSM', curveName: 'P-521' },
+  ],
+  [{ kty: 'RSA-HSM' }, { kty: 'RSA-HSM', keySize: 2048 }],
+  [
+    { kty: 'oct-HSM', keySize: 192 },
+    { kty: 'oct-HSM', keySize: 192 },
+  ],
+])('keys through ARM: of a wish for %j comes %j', async (properties, expected) => {
+  const { status, json } = await ask('PUT', '/k', { properties });
+  expect(status).toBe(200);
+  expect(json['properties']).toMatchObject(expected);
+});
+
+test('keys through ARM: an exportable key has its release policy, and a rotation policy comes with a key', async () => {
+  // As the service writes it: members in order.
   const policy = {
     anyOf: [{ allOf: [{ claim: 'a', equals: 'b' }], authority: 'https://maa.example' }],
     version: '1.0.0',
