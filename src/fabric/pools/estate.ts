@@ -10,6 +10,7 @@ import { newUuid } from '../../values/ids.js';
 import type { Founding } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import { makeDirectory, writeDurably } from '../../values/durable-file.js';
+import { without } from '../../values/without.js';
 
 export interface Estate {
   readonly tenantId: string;
@@ -147,16 +148,15 @@ export function writePoolDefaults(places: Places, defaults: PoolDefaults): void 
 
 /** The same for pools that are there, from one of them. */
 export function poolDefaultsOf(founding: Founding): PoolDefaults {
-  const {
-    tenantId: _tenantId,
-    administrators: _administrators,
-    cryptoUsers: _cryptoUsers,
-    retentionDays: _retentionDays,
-    purgeProtection: _purgeProtection,
-    trust: _trust,
-    ...defaults
-  } = founding;
-  return defaults;
+  return without(
+    founding,
+    'tenantId',
+    'administrators',
+    'cryptoUsers',
+    'retentionDays',
+    'purgeProtection',
+    'trust',
+  );
 }
 
 /** The pool that `up` has still to activate: begun by nobody else, and not finished. */

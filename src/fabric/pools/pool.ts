@@ -522,6 +522,8 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #halt(): void {
     this.#stopping = true;
+    // Who still waits for it to serve waits in vain.
+    if (this.#rootCertificate === undefined) this.#failure ??= 'it was stopped before it served';
     for (const slot of this.#slots) clearTimeout(slot.timer);
     this.#look();
   }

@@ -1,6 +1,7 @@
 // The small steps of which every change to the state is made. Pure.
 import type { PoolEvent } from '../../values/pool-event.js';
 import type { Seconds } from '../../values/moments.js';
+import { without } from '../../values/without.js';
 import { OPERATIONS_MAX, hsmId } from './state.js';
 import type { Hsm, Operation, ResourceState } from './state.js';
 
@@ -10,8 +11,7 @@ export function replaceHsm(state: ResourceState, hsm: Hsm): ResourceState {
 
 /** The HSM without what is over: its problem and its operation, unless given anew. */
 export function settled(hsm: Hsm, changes: Partial<Hsm>): Hsm {
-  const { problem: _problem, operation: _operation, ...rest } = hsm;
-  return { ...rest, ...changes };
+  return { ...without(hsm, 'problem', 'operation'), ...changes };
 }
 
 export function begin(state: ResourceState, operation: Omit<Operation, 'status'>): ResourceState {

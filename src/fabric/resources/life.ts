@@ -1,6 +1,7 @@
 // The turns in an HSM's life: deleted, purged, and what its pool reports. Each gives the next state. Pure.
 import { DAY } from '../../values/moments.js';
 import type { Seconds } from '../../values/moments.js';
+import { without } from '../../values/without.js';
 import { begin, end, note, replaceHsm, settled } from './change.js';
 import { groupNamed, hsmId, isLiving, sameName } from './state.js';
 import type { Hsm, ResourceState } from './state.js';
@@ -48,7 +49,7 @@ export function started(state: ResourceState, hsm: Hsm, now: Seconds): ResourceS
   switch (hsm.phase) {
     case 'Provisioning':
     case 'Recovering': {
-      const { deletedAt: _deletedAt, scheduledPurgeAt: _scheduledPurgeAt, ...living } = hsm;
+      const living = without(hsm, 'deletedAt', 'scheduledPurgeAt');
       const ended = end(state, hsm.operation, 'Succeeded');
       const running = settled(living, { phase: 'Running', founded: true });
       return note(replaceHsm(ended, running), running, hsm.founded ? 'recovered' : 'provisioned', now);

@@ -39,7 +39,10 @@ export function nextStep(hsm: Hsm, { up, onDisk }: Seen): Step {
       return onDisk ? 'destroy' : 'report';
     case 'Failed':
       return onDisk ? 'destroy' : 'rest';
-    default:
+    case 'Deleted':
+    case 'Provisioning':
+    case 'Recovering':
+    case 'Running':
       return 'rest';
   }
 }

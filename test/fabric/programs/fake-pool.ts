@@ -136,6 +136,6 @@ export async function gone(pid: number): Promise<void> {
 }
 
 /** Resolves once the condition holds; polls, since what it asks may be told by nobody. */
-export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }

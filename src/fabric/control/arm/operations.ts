@@ -6,7 +6,7 @@ import { permits } from '../../resources/rbac.js';
 import { hsmNamed } from '../../resources/state.js';
 import type { Hsm, Operation } from '../../resources/state.js';
 import { ControlRefusal } from '../errors.js';
-import { callerIn, named } from './parts.js';
+import { callerIn, named, versionIn } from './parts.js';
 import type { ArmParts } from './parts.js';
 
 /** Seconds. Zero counts as absent for some clients, which then wait for half a minute. */
@@ -21,7 +21,7 @@ export function sendAccepted(parts: ArmParts, request: Request, response: Respon
 
 function setPlace(parts: ArmParts, request: Request, response: Response, operation: Operation): void {
   const { subscription } = parts.provider.state;
-  const version = encodeURIComponent(String(request.query['api-version']));
+  const version = encodeURIComponent(versionIn(request));
   const place =
     operation.kind === 'deleteGroup'
       ? `operationresults/${operation.id}`

@@ -99,6 +99,12 @@ function denied(objectId: string, action: string, scope: string): ControlRefusal
   );
 }
 
+/** The api-version, which has been checked. */
+export function versionIn(request: Request): string {
+  const version = request.query['api-version'];
+  return typeof version === 'string' ? version : '';
+}
+
 /** A parameter of the path. */
 export function named(request: Request, name: string): string {
   const value = (request.params as Record<string, unknown>)[name];
@@ -128,7 +134,7 @@ export function sendPage<T>(
   const next =
     last && page.length < sorted.length
       ? new URLSearchParams({
-          'api-version': String(request.query['api-version']),
+          'api-version': versionIn(request),
           ...(top !== undefined && { $top: String(top) }),
           $skiptoken: last.key,
         })

@@ -38,7 +38,7 @@ const ACTIVATION = {
   Unknown: 'The state of the HSM is not known at present.',
 } as const;
 
-export function hsmShape(state: ResourceState, hsm: Hsm, { uri, activation = undefined }: HsmFacts): Json {
+export function hsmShape(state: ResourceState, hsm: Hsm, { uri, activation }: HsmFacts): Json {
   const { systemData: data } = hsm;
   const activationStatus = activation ?? 'Unknown';
   return {
