@@ -197,7 +197,7 @@ async function openPool(
 ): Promise<PoolClient> {
   const { places, running, login } = entrance(dataDirectory);
   const { pools } = await (await connect(dataDirectory)).status();
-  const pool = pools.find(({ name }) => name === (wanted ?? onlyPool(pools)));
+  const pool = pools.find(({ name }) => name === (wanted?.toLowerCase() ?? onlyPool(pools)));
   if (!pool) throw new CommandError(`there is no pool ${String(wanted)}`);
   const { hostname } = new URL(pool.uri);
   const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;

@@ -10,7 +10,9 @@ export async function showMeter(
 ): Promise<void> {
   const shown = (await (await connect(dataDirectory)).call('GET', '/trivet/meter')) as MeterStatus;
   const pools = shown.pools.filter(({ name }) => pool === undefined || name === pool.toLowerCase());
-  print(json ? JSON.stringify({ ...shown, pools }) : text({ ...shown, pools }));
+  const total = Number(pools.reduce((sum, { cost }) => sum + cost, 0).toFixed(6));
+  const wanted = { ...shown, pools, total };
+  print(json ? JSON.stringify(wanted) : text(wanted));
 }
 
 function text({ pools, currency, ratePerHour, time }: MeterStatus): string {
