@@ -1,5 +1,5 @@
 // A plain client of the resource manager, for tests: knows the paths and waits for what takes longer.
-import type { Answer, StartedFabric } from '../programs/started-fabric.js';
+import type { Answer, FabricAt } from '../programs/started-fabric.js';
 import { eventually } from '../programs/fake-pool.js';
 
 export const VERSION = 'api-version=2022-07-01';
@@ -20,8 +20,8 @@ export const HSMS = '/resourceGroups/trivet/providers/Microsoft.KeyVault/managed
 export const KEY_VAULT = '/providers/Microsoft.KeyVault';
 
 /** As the administrator, unless a token is given. */
-export async function armClient(started: StartedFabric, token?: string): Promise<Arm> {
-  const { tenantId, subscriptionId } = started.fabric.status();
+export async function armClient(started: FabricAt, token?: string): Promise<Arm> {
+  const { tenantId, subscriptionId } = started.status;
   const headers = {
     Authorization: `Bearer ${token ?? (await started.token())}`,
     'Content-Type': 'application/json',
@@ -55,7 +55,7 @@ export async function armClient(started: StartedFabric, token?: string): Promise
 
 /** A token of a new principal with these roles; each is a role's id and a scope below the subscription. */
 export async function somebody(
-  started: StartedFabric,
+  started: FabricAt,
   name: string,
   roles: readonly (readonly [role: string, scope: string])[],
 ): Promise<{ readonly objectId: string; readonly token: string }> {
