@@ -3,6 +3,7 @@
 // is to be done about an end is the healer's plan, who takes part is the view's; this carries both out.
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
 import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
@@ -138,6 +139,8 @@ export class Pool extends EventEmitter<PoolEvents> {
   readonly #digests = new Map<string, (digest: Digest) => void>();
   #clockOffset: Seconds;
   #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
+  /** Settles when every instance goes by the newest rules. */
+  #networkTold: Promise<void> = Promise.resolve();
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -294,8 +297,15 @@ export class Pool extends EventEmitter<PoolEvents> {
    * Says who may reach the data plane from now on; resolves when every instance goes by it. One that serves and does not
    * say so in time is ended: nobody shall come in by rules that were taken back.
    */
-  async setNetwork(rules: NetworkRules): Promise<void> {
-    const network = (this.#network = { order: this.#network.order + 1, rules });
+  setNetwork(rules: NetworkRules): Promise<void> {
+    // Whoever wishes for what is being told already waits for that.
+    if (isDeepStrictEqual(rules, this.#network.rules)) return this.#networkTold;
+    this.#network = { order: this.#network.order + 1, rules };
+    this.#networkTold = this.#tellNetwork(this.#network);
+    return this.#networkTold;
+  }
+
+  async #tellNetwork(network: OrderedNetwork): Promise<void> {
     const { networkMs } = this.#patience;
     const all = this.#living().map(async ({ process }) => {
       if (await within(process.setNetwork(network), networkMs)) return;

@@ -212,12 +212,7 @@ export class Provider {
   }
 
   async #tellNetwork(): Promise<void> {
-    const told = this.#state.hsms.map(async (hsm) => {
-      const pool = this.pool(hsm.pool);
-      const rules = networkRulesOf(hsm);
-      if (pool && JSON.stringify(pool.network) !== JSON.stringify(rules)) await pool.setNetwork(rules);
-    });
-    await Promise.all(told);
+    await Promise.all(this.#state.hsms.map((hsm) => this.pool(hsm.pool)?.setNetwork(networkRulesOf(hsm))));
   }
 
   /** Works on a pool until it is as it should be; one worker a name. */

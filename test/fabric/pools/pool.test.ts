@@ -614,6 +614,8 @@ test('pool: every instance goes by new network rules before it is told so, and s
   expect([pool.network, orders(pool)]).toEqual([CLOSED, [1, 1, 1]]);
   await Promise.all([pool.setNetwork(OPEN_NETWORK), pool.setNetwork(CLOSED)]);
   expect([pool.network, orders(pool)]).toEqual([CLOSED, [3, 3, 3]]);
+  await pool.setNetwork({ ...CLOSED });
+  expect(orders(pool)).toEqual([3, 3, 3]);
   pool.instance(1)?.kill();
   await eventually(() => whole(pool) && pool.status().instances[1]?.restarts === 1);
   expect(orders(pool)).toEqual([3, 3, 3]);
@@ -636,3 +638,14 @@ test.each(['mutinous', 'paused'])(
     expect(pids(pool).slice(0, 2)).toEqual(before.slice(0, 2));
   },
 );
+
+test('pool: who wishes for rules that are being told waits until they hold, too', async () => {
+  const pool = await start({}, undefined, { networkMs: 300 });
+  await pool.ready();
+  const { ends } = history(pool);
+  pool.instance(2)?.pause();
+  const first = pool.setNetwork(CLOSED);
+  await pool.setNetwork({ ...CLOSED });
+  expect(ends.map(([instance]) => instance)).toEqual([2]);
+  await first;
+});
