@@ -8,10 +8,12 @@ import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addMeter, meterRate } from './meter.js';
 import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
+import { addSubscription } from './subscription.js';
 import type { UpOptions } from './up.js';
 
 interface Target {
@@ -31,6 +33,13 @@ function portNumber(text: string): number {
   return port;
 }
 
+function poolCount(text: string): number {
+  const count = Number(text);
+  if (!/^[0-9]{1,3}$/.test(text) || count < 1)
+    throw new InvalidArgumentError('a number of pools is 1 to 999');
+  return count;
+}
+
 function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
   const comma = text.indexOf(',');
   const issuer = comma < 0 ? text : text.slice(0, comma);
@@ -47,6 +56,11 @@ function program(): Command {
     .option('--control-port <port>', 'control plane and login; 0: any free port', portNumber, 8443)
     .option('--data-port <port>', 'data plane of all pools; 0: any free port', portNumber, 9443)
     .option('--pool <name>', 'name of the first pool (default: dev)')
+    .option(
+      '--max-pools <number>',
+      'how many pools this machine holds, deleted ones included (default: as many as its memory has room for, and 5)',
+      poolCount,
+    )
     .option(
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
@@ -83,6 +97,11 @@ function program(): Command {
       '--no-local-login',
       'believe no token of the local login; only for a pool that is made by this, with --issuer and --administrator, ' +
         'who also activate it (--no-activate goes without saying)',
+    )
+    .option(
+      '--meter-rate <amount>',
+      'euro for each hour of a pool that begins from now on; without it as before, and 3.20 at first',
+      meterRate,
     )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
@@ -144,8 +163,10 @@ function program(): Command {
     });
   addAudit(trivet);
   addKey(trivet);
+  addMeter(trivet);
   addPoolTrust(trivet);
   addSecurityDomain(trivet);
+  addSubscription(trivet);
   return trivet;
 }
 

@@ -16,6 +16,7 @@ export interface UpOptions {
   controlPort: number;
   dataPort: number;
   pool?: string;
+  maxPools?: number;
   movableClock?: true;
   auditOptional?: true;
   /** False: a new pool is left waiting for its security domain. */
@@ -25,6 +26,7 @@ export interface UpOptions {
   administrator?: readonly string[];
   tenant?: string;
   localLogin?: boolean;
+  meterRate?: number;
   module?: string;
   readyFile?: string;
 }
@@ -48,6 +50,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     controlPort: options.controlPort,
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
+    ...(options.maxPools !== undefined && { poolsMax: options.maxPools }),
     ...(options.movableClock && { movableClock: true }),
     ...(options.auditOptional && { auditOptional: true }),
     activate,
@@ -56,6 +59,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.administrator && { administrators: options.administrator }),
     ...(options.tenant !== undefined && { tenantId: options.tenant }),
     localLogin,
+    ...(options.meterRate !== undefined && { meterRate: options.meterRate }),
     module,
     ...(program && { program }),
     progress: (step) => steps.begin(step),

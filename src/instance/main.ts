@@ -9,6 +9,7 @@ import type { InstanceFigures } from '../values/figures.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
 import { RequestCounts } from './api/request-counts.js';
+import { Firewall } from './api/firewall.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
@@ -147,6 +148,13 @@ async function run(channel: Channel): Promise<void> {
   channel.each('clock', ({ offset }) => {
     clock.advanceTo(offset);
     void clockSet();
+  });
+  const firewall = new Firewall(start.network.rules);
+  const networkSet = (order: number) => tell({ kind: 'networkSet', order });
+  void networkSet(start.network.order);
+  channel.each('network', ({ network }) => {
+    firewall.change(network.rules);
+    void networkSet(network.order);
   });
   const identity = await ownIdentity(start.directory, start.pool, self);
   /** Empty until the store is open. */
@@ -336,7 +344,7 @@ async function run(channel: Channel): Promise<void> {
           if (joined !== undefined) trail.event('InstanceJoin', { by: joined, epoch: replication.epoch });
           refusals.record((refusal) => trail.event('InstanceRefused', refusal));
           answers.audit.set((from, question) => trail.witness(from, question));
-          serving = await openService(start, hsm, trail, channel);
+          serving = await openService({ start, hsm, audit: trail, channel, firewall });
           await tell({ kind: 'serving', report: report(serving) });
         })
         .catch((error: unknown) => void fail(error));
@@ -553,8 +561,16 @@ function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Au
   });
 }
 
-async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channel): Promise<Serving> {
-  const { pool: name, domain, dataPort, authority } = start;
+interface ServiceParts {
+  readonly start: Start;
+  readonly hsm: Hsm;
+  readonly audit: Audit;
+  readonly channel: Channel;
+  readonly firewall: Firewall;
+}
+
+async function openService({ start, hsm, audit, channel, firewall }: ServiceParts): Promise<Serving> {
+  const { pool: name, domain, dataPort, authority, relay } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
   const counts = new RequestCounts();
   const server = createServer({
@@ -563,8 +579,10 @@ async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channe
     pool: { name, domain, dataPort },
     authority,
     logger,
-    tls,
     counts,
+    firewall,
+    relay,
+    tls,
   });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));

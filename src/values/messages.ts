@@ -2,6 +2,7 @@
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
 import type { InstanceFigures } from './figures.js';
 import type { Seconds } from './moments.js';
+import type { NetworkRules } from './network.js';
 import type { Member, View } from './view.js';
 
 /** What a new pool begins with; used once, while the pool's state is still empty. */
@@ -76,6 +77,20 @@ export interface Peer {
   readonly port: number;
 }
 
+/** Rules, and the how manieth of this pool since its fabric runs. */
+export interface OrderedNetwork {
+  readonly order: number;
+  readonly rules: NetworkRules;
+}
+
+/** How an instance knows the fabric, when that passes on what a caller of the control plane wants done with keys. */
+export interface Relay {
+  /** Shown with each such request; made up by every fabric that runs, and known to it and its instances. */
+  readonly secret: string;
+  /** What `aud` of the caller's own token may be. */
+  readonly audiences: readonly string[];
+}
+
 export type ToInstance =
   | {
       readonly kind: 'start';
@@ -97,6 +112,10 @@ export type ToInstance =
       readonly hostKeyFile: string;
       /** As in `clock`. */
       readonly clockOffset: Seconds;
+      /** As in `network`; they hold before the first request. */
+      readonly network: OrderedNetwork;
+      /** Absent: nobody manages keys through the control plane. */
+      readonly relay?: Relay;
       /** The pool has no view yet: instance 0 makes the first token if it has none. Never in a pool that has one. */
       readonly found: boolean;
     }
@@ -126,6 +145,8 @@ export type ToInstance =
    * before.
    */
   | { readonly kind: 'clock'; readonly offset: Seconds }
+  /** Who may reach the data plane from the next request on; answered with `networkSet`. */
+  | { readonly kind: 'network'; readonly network: OrderedNetwork }
   /**
    * Finish running requests, say `drained`, and go on taking part: others may still need this member's word. `patient`:
    * connections that are idle get a moment in which what their clients are just sending is answered.
@@ -190,6 +211,8 @@ export type FromInstance =
    * `clock`; 0 from a pool whose clock is not movable, whatever it was told.
    */
   | { readonly kind: 'clockSet'; readonly offset: Seconds }
+  /** These rules, or later ones, hold for every request from now on. Said after `start` and after each `network`. */
+  | { readonly kind: 'networkSet'; readonly order: number }
   /** Told to drain, and no request is running any more. */
   | { readonly kind: 'drained' }
   /**

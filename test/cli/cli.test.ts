@@ -281,6 +281,39 @@ test('principal: where a pool does not show its roles nothing is removed, unless
   }
 });
 
+test('meter: what each pool costs is shown, as JSON in the promised form', async () => {
+  const { data } = await up('metered');
+  const { code, out } = await trivet('meter', '--json', '--data-dir', data);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^\{"pools":\[\{"name":"metered","state":"Provisioned","hours":1,"cost":3\.2,/);
+  expect(JSON.parse(out)).toEqual({
+    pools: [
+      {
+        name: 'metered',
+        state: 'Provisioned',
+        hours: 1,
+        cost: 3.2,
+        provisioned: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string,
+        purged: null,
+      },
+    ],
+    total: 3.2,
+    currency: 'EUR',
+    ratePerHour: 3.2,
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string,
+  });
+  const shown = await trivet('meter', '--data-dir', data);
+  expect(shown.out).toMatch(
+    /^metered +Provisioned +1 h +3\.20 EUR {2}since \S+\nat \S+; an hour .* 3\.20 EUR\n$/,
+  );
+  const other = await trivet('meter', '--json', '--pool', 'other', '--data-dir', data);
+  expect((JSON.parse(other.out) as { pools: unknown[] }).pools).toEqual([]);
+  for (const rate of ['-1', '1e3', '3,2', 'dear', '']) {
+    const refused = await trivet('up', `--meter-rate=${rate}`, '--data-dir', join(directory, 'unmade'));
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('an amount of euro')]);
+  }
+});
+
 test('up: an issuer, a tenant and an administrator of a wrong form are told before anything starts', async () => {
   const url = 'https://login.example.net/t/v2.0';
   for (const [args, words] of [
@@ -300,7 +333,7 @@ test('up: an issuer, a tenant and an administrator of a wrong form are told befo
 
 test('cli: without a fabric, commands say how to start one', async () => {
   const data = join(directory, 'nothing');
-  for (const args of [['status'], ['principal', 'add', 'x'], ['partition', 'kill', '0']]) {
+  for (const args of [['status'], ['meter'], ['principal', 'add', 'x'], ['partition', 'kill', '0']]) {
     const { code, err } = await trivet(...args, '--data-dir', data);
     expect([code, err]).toEqual([
       1,

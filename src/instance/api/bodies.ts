@@ -114,6 +114,9 @@ export const policyBody = z.object({
   attributes: optional(z.object({ expiryTime: duration })),
 });
 
+/** With the rotation policy that the new key is to have. */
+export const createIfAbsentBody = createBody.extend({ rotation_policy: optional(policyBody) });
+
 export const settingBody = z.object({ value: z.string() });
 
 /** Tokens of an attestation service have some kilobytes. */
@@ -170,6 +173,7 @@ export const assignmentBody = z.object({
 
 export type AttributesBody = z.infer<typeof attributes>;
 export type CreateBody = z.infer<typeof createBody>;
+export type CreateIfAbsentBody = z.infer<typeof createIfAbsentBody>;
 export type ImportBody = z.infer<typeof importBody>;
 export type UpdateBody = z.infer<typeof updateBody>;
 export type SignBody = z.infer<typeof signBody>;

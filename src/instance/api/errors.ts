@@ -17,6 +17,7 @@ export type ApiCode =
   | 'HeadersTooLarge'
   | 'MalformedRequest'
   | 'AuditStopped'
+  | 'ForbiddenByFirewall'
   | 'Unexpected';
 
 export type Code = FailureCode | ApiCode;
@@ -74,6 +75,8 @@ const rows: Readonly<Record<Code, Row>> = {
   KeyDisabled: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyDisabled' },
   KeyNotYetValid: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyNotYetValid' },
   KeyExpired: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyExpired' },
+  ForbiddenByFirewall: { status: 403, code: 'Forbidden', message: asIs, inner: 'ForbiddenByFirewall' },
+  ArmNotAllowed: { status: 403, code: 'Forbidden', message: asIs, inner: 'ArmNotAllowed' },
   OperationNotAllowed: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyOperationForbidden' },
   PurgeProtected: {
     status: 403,

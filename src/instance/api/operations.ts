@@ -1,7 +1,7 @@
 // What the audit log calls each operation, and which of them change the pool. Names are the service's where they are
 // known: those of its documentation for managed HSMs, then those of its reference for key vaults; the rest are made in
 // the same manner.
-import { routes, type Route } from './routes.js';
+import { routes, routesThroughArm, type Route } from './routes.js';
 
 export interface Operation {
   readonly name: string;
@@ -79,7 +79,9 @@ function lookUp({ method, path }: Route): Operation | undefined {
   return table[`${method} ${short}`];
 }
 
-const operations = new Map<Route, Operation | undefined>(routes.map((route) => [route, lookUp(route)]));
+const operations = new Map<Route, Operation | undefined>(
+  [...routes, ...routesThroughArm].map((route) => [route, lookUp(route)]),
+);
 
 /** Undefined for a route that has no name yet: a test finds it. */
 export function namedOperation(route: Route): Operation | undefined {

@@ -1,7 +1,7 @@
 // Finds the route of a request. A missing version segment means the newest version; repeated slashes have been folded
 // before, so `/keys/k//sign`, `/keys/k/sign` and `/keys/k/` all arrive here without empty segments.
 import { ApiError, bad, notOffered } from './errors.js';
-import { routes, type Route } from './routes.js';
+import { routes, routesThroughArm, type Route } from './routes.js';
 import { parseTarget, type Query } from './target.js';
 import { checkVersion } from './versions.js';
 
@@ -28,16 +28,21 @@ interface Pattern {
 }
 
 // A version may be left out, so a path with one stands for two patterns.
-const patterns: readonly Pattern[] = routes.flatMap((route) => {
-  const segments = route.path.split('/');
-  const without = segments.filter((segment) => segment !== '{version}');
-  return without.length === segments.length
-    ? [{ route, segments }]
-    : [
-        { route, segments },
-        { route, segments: without },
-      ];
-});
+function patternsOf(table: readonly Route[]): Pattern[] {
+  return table.flatMap((route) => {
+    const segments = route.path.split('/');
+    const without = segments.filter((segment) => segment !== '{version}');
+    return without.length === segments.length
+      ? [{ route, segments }]
+      : [
+          { route, segments },
+          { route, segments: without },
+        ];
+  });
+}
+
+const patterns = patternsOf(routes);
+const patternsThroughArm = patternsOf(routesThroughArm);
 
 /** What the hot requests' first lines mean: the same few are sent again and again. Both bounds keep it below 4 MiB. */
 const KNOWN_MAX = 4_096;
@@ -49,7 +54,7 @@ export function findRoute(method: string, url: string): Match {
   const line = `${method} ${url}`;
   const hit = known.get(line);
   if (hit) return hit;
-  const match = search(method, url);
+  const match = search(patterns, method, url);
   if (line.length <= LINE_MAX) {
     if (known.size >= KNOWN_MAX) known.clear();
     known.set(line, match);
@@ -57,12 +62,17 @@ export function findRoute(method: string, url: string): Match {
   return match;
 }
 
-function search(method: string, url: string): Match {
+/** The same for what the control plane passes on, which knows a few routes on keys and no others. */
+export function findRouteThroughArm(method: string, url: string): Match {
+  return search(patternsThroughArm, method, url);
+}
+
+function search(table: readonly Pattern[], method: string, url: string): Match {
   const { segments, query } = parseTarget(url);
   const folded = segments.map((segment) => segment.toLowerCase());
   let pathKnown = false;
   // Fixed segments are tried before a version: `/keys/k/versions` is a list.
-  const fitting = patterns.filter((pattern) => fits(pattern, folded));
+  const fitting = table.filter((pattern) => fits(pattern, folded));
   for (const versioned of [false, true]) {
     if (pathKnown) break;
     for (const { route, segments: names } of fitting) {

@@ -2,6 +2,7 @@
 // it, the body, and the handler. Nothing else in the API knows a path.
 import type { z } from 'zod';
 import * as bodies from './bodies.js';
+import { allowThroughArm } from '../hsm/through-arm.js';
 import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
 import * as domain from './security-domain.js';
@@ -173,6 +174,24 @@ const trustRoutes: readonly Route[] = [
     ),
   ),
 ];
+
+/** What the control plane passes on, while the HSM's setting allows it: keys are made if they are absent, and shown. */
+export const routesThroughArm: readonly Route[] = [
+  bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
+  withBody(
+    ['POST', 'keys/{name}/create', 'keys/create', 'key', '7.0'],
+    bodies.createIfAbsentBody,
+    keys.createIfAbsent,
+  ),
+  bare(['GET', 'keys/{name}/versions', 'keys/read/action', 'key', '7.0'], keys.versions),
+  bare(['GET', 'keys/{name}/{version}', 'keys/read/action', 'key', '7.0'], keys.get),
+].map((route) => ({
+  ...route,
+  run: async (call: Call, body: unknown) => {
+    await allowThroughArm(call.hsm, call.caller);
+    return route.run(call, body);
+  },
+}));
 
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),

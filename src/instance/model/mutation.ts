@@ -68,6 +68,8 @@ export interface KeyVersionCreated extends Envelope {
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
   readonly releasePolicy?: KeyReleasePolicy;
+  /** The first version of a key: refused when there is one. */
+  readonly onlyNew?: true;
 }
 
 /** A version that follows another and takes after it. */

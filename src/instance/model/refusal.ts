@@ -13,6 +13,8 @@ export type RefusalCode =
   | 'RotatedKeyNotFound'
   | 'RotationPolicyNotFound'
   | 'SettingNotFound'
+  /** Keys are not managed through the control plane here. */
+  | 'ArmNotAllowed'
   | 'MalformedBackup'
   | 'TooManyKeys'
   | 'TooManyVersions'

@@ -58,6 +58,11 @@ process.on('message', (message, socket) => {
     case 'clock':
       if (wish.silent !== started.instance) process.send({ kind: 'clockSet', offset: message.offset });
       return undefined;
+    case 'network':
+      readWish();
+      if (wish.mutinous === started.instance) return undefined;
+      started.network = message.network;
+      return networkSet();
     case 'drain':
       draining = true;
       return finish();
@@ -118,6 +123,7 @@ function start(message) {
     });
   });
   process.send({ kind: 'clockSet', offset: message.clockOffset });
+  networkSet();
   server.on('tlsClientError', () => undefined);
   process.send({
     kind: 'introduced',
@@ -129,6 +135,10 @@ function start(message) {
 // What a process says just before it exits lies in the channel: nothing waits for it to be read.
 function fail(reason, damaged) {
   process.send({ kind: 'failed', reason, damaged }, () => process.exit(3));
+}
+
+function networkSet() {
+  process.send({ kind: 'networkSet', order: started.network.order });
 }
 
 // Who has no store makes one, and needs a donor for it, but for the instance that founds the pool.

@@ -77,6 +77,7 @@ function nameTaken(state: State, name: string): Refusal | undefined {
 function create(state: State, mutation: KeyVersionCreated): Change[] | Refusal {
   const { name, version, operations, enabled, notBefore, expires, tags, releasePolicy, time } = mutation;
   const key = state.get('keys', name);
+  if (key && mutation.onlyNew) return new Refusal('KeyExists', name);
   const taken = key ? undefined : nameTaken(state, name);
   if (taken) return taken;
   return addVersion(state, key ?? { name, versions: [] }, {
