@@ -13,7 +13,7 @@ import { issuerOf, loginKeyOf, newLoginKey, trustedIssuer } from './login/login-
 import type { LoginKey } from './login/login-key.js';
 import { Principals, newCredentials } from './login/principals.js';
 import { writeDurably } from '../values/durable-file.js';
-import type { PublishingIssuer, TrustedAttestor, TrustedIssuer } from '../values/messages.js';
+import type { PublishingIssuer, StorageHost, TrustedAttestor, TrustedIssuer } from '../values/messages.js';
 import {
   EstateError,
   Places,
@@ -31,6 +31,7 @@ import type { Estate } from './pools/estate.js';
 import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
 import { Pool } from './pools/pool.js';
+import { BlobService } from './storage/blob-service.js';
 import {
   createPool,
   hasMovableClock,
@@ -72,6 +73,10 @@ export interface FabricOptions {
   readonly localLogin?: boolean;
   /** Object ids of the first pool's Administrators besides the local one, if the local login is trusted. */
   readonly administrators?: readonly string[];
+  /** Where the first pool may keep backups; in a directory with pools as before. */
+  readonly storageHosts?: readonly StorageHost[];
+  /** Start a blob service too, which every pool may use while it runs. */
+  readonly storage?: boolean;
   /** The tenant of an empty directory; in any other, the one that it must be of. Lower case. */
   readonly tenantId?: string;
   /** Path of the PKCS#11 module. */
@@ -110,6 +115,7 @@ export class Fabric {
   readonly #pools: Pool[] = [];
   #left = false;
   #localLogin = true;
+  #storage: BlobService | undefined;
   #status: (() => FabricStatus) | undefined;
 
   constructor(
@@ -143,6 +149,7 @@ export class Fabric {
     const estate = openEstate(places, options.tenantId);
     const keys = await openLogin(places);
     this.#foundFirstPool(estate, keys);
+    const storage = options.storage ? await this.#prepareStorage() : undefined;
 
     options.progress('starting three instances a pool');
     const base = `https://localhost:${controlPort}`;
@@ -163,6 +170,7 @@ export class Fabric {
       authority: localLogin ? `${base}/${estate.tenantId}` : authorityOf(issuers, estate.tenantId),
       clockOffset: clock.offset,
       hostKeyFile: hostKeyFile(places),
+      ...(storage && { storage }),
       found: true,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
@@ -172,9 +180,10 @@ export class Fabric {
       authority: `${base}/adfs`,
       ...estate,
       caFile: places.caFile,
+      ...(this.#storage && { storage: this.#storage.status }),
       pools: this.#pools.map((pool) => pool.status()),
     });
-    const ready = Promise.all(this.#pools.map((pool) => pool.ready()));
+    const ready = Promise.all([...this.#pools.map((pool) => pool.ready()), this.#storage?.start()]);
     // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
     const [authority, log] = await firstFailure(
       ready,
@@ -205,6 +214,7 @@ export class Fabric {
     this.#control.close();
     this.#doorway.close();
     await Promise.all(this.#pools.map(end));
+    await this.#storage?.stop();
     // Only once: after the lock is given up, the directory may be a successor's.
     if (this.#left) return;
     this.#left = true;
@@ -243,6 +253,12 @@ export class Fabric {
             'leave out --issuer, --administrator and --no-local-login, or use another --data-dir',
         );
       }
+      if (options.storageHosts?.length) {
+        throw new EstateError(
+          `the pools in ${places.root} exist already and keep the storages that they were made with; ` +
+            'leave out --storage-host, or use another --data-dir',
+        );
+      }
       if (wanted === undefined || pools.includes(wanted)) return;
       throw new EstateError(
         `${places.root} holds ${pools.join(', ')} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
@@ -275,7 +291,16 @@ export class Fabric {
       ...(options.movableClock && { movableClock: true as const }),
       ...(options.auditOptional && { auditOptional: true as const }),
       ...(options.attestors && { attestors: options.attestors }),
+      ...(options.storageHosts && { storage: options.storageHosts }),
     });
+  }
+
+  // The port and the certificate are known before it runs: the instances are told while it starts.
+  async #prepareStorage(): Promise<StorageHost> {
+    const { leaf, authority } = await answering().controlIdentity(this.places, DOMAIN);
+    const storage = await BlobService.prepare(this.places.root, leaf);
+    this.#storage = storage;
+    return { host: `localhost:${storage.port}`, ca: authority };
   }
 
   // Loads what is heavy; gives the authority's certificate and the log.
@@ -287,7 +312,7 @@ export class Fabric {
     dataPort: number,
     localLogin: boolean,
   ): Promise<[authority: string, log: Logger]> {
-    const parts = createRequire(__filename)('./answering.js') as typeof import('./answering.js');
+    const parts = answering();
     const log = parts.openLog();
     const { leaf, authority } = await parts.controlIdentity(this.places, DOMAIN);
     const answer = parts.controlAnswer({
@@ -308,6 +333,8 @@ export class Fabric {
   }
 
   #watch(log: Logger): void {
+    if (this.#storage)
+      this.#storage.onEnded = (reason) => log.error({ reason }, 'the local storage is started again');
     for (const pool of this.#pools) {
       pool.on('down', (instance, reason) => {
         log.error(
@@ -322,6 +349,11 @@ export class Fabric {
       pool.on('warning', (message) => log.warn({ pool: pool.name }, message));
     }
   }
+}
+
+// The heavy half, loaded when it is needed.
+function answering(): typeof import('./answering.js') {
+  return createRequire(__filename)('./answering.js') as typeof import('./answering.js');
 }
 
 // The keys of login and host, and the principals; on an empty directory also the first of them, the administrator.

@@ -14,6 +14,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/login', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/doorway', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/pools', ['fabric/view', 'fabric/healer']],
+  // A child process that is told nothing of the pools.
+  ['fabric/storage', []],
   ['fabric/view', []],
   ['fabric/healer', []],
   ['instance/main.ts', ['instance']],
