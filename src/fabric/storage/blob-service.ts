@@ -18,7 +18,7 @@ const PACKAGE = 'azurite';
 const START_MS = 60_000;
 const LEAVE_MS = 10_000;
 const AGAIN_MS = 1_000;
-const LISTENING = /successfully listening/;
+const LISTENING = /successfully listen/;
 /** Of what it prints, for who must be told why it ended. */
 const WORDS_MAX = 2_000;
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'TZ'];
