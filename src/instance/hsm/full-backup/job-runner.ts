@@ -16,7 +16,7 @@ import { openContainer, type Container } from './container.js';
 import { JobFailure } from './failure.js';
 import { checkBackup, dropStaged, restoreAll, restoreOne, type RestoreTarget } from './restore-backup.js';
 import { allowedStorage } from './storage.js';
-import { writeBackup } from './write-backup.js';
+import { PART_BYTES, writeBackup } from './write-backup.js';
 
 /** How often it is looked whether there is a job to run or to take over. */
 const LOOK_MS = 500;
@@ -43,6 +43,7 @@ export interface JobRunnerParts {
   /** Told how a job of this process ended. */
   readonly onEnded: (job: RunningJob, error: JobError | undefined) => void;
   readonly open?: typeof openContainer;
+  readonly partBytes?: number;
 }
 
 /** Another runs the job by now. */
@@ -157,11 +158,11 @@ export class JobRunner {
   }
 
   async #perform(job: RunningJob, target: RestoreTarget): Promise<void> {
-    const { hsm, snapshot } = this.#parts;
+    const { hsm, snapshot, partBytes = PART_BYTES } = this.#parts;
     switch (job.kind) {
       case 'backup': {
         const progress = this.#progress(job);
-        await writeBackup({ hsm, snapshot, container: target.container, progress }, job);
+        await writeBackup({ hsm, snapshot, container: target.container, partBytes, progress }, job);
         break;
       }
       case 'backup-check':
@@ -242,7 +243,7 @@ export class JobRunner {
       return { code: 'Refused', message: `The HSM refused it: ${code}${detail === '' ? '' : `, ${detail}`}` };
     }
     this.#parts.logger.error(
-      { job: job.id, err: plain(thrown) },
+      { job: job.id, err: plain(thrown, job.token) },
       'a job fails for a reason that nobody expected',
     );
     return { code: 'InternalError', message: 'Internal error' };
@@ -262,8 +263,9 @@ async function probe(container: Container, { id }: RunningJob): Promise<void> {
   await container.remove(name);
 }
 
-// Without whatever else hangs on an error.
-function plain(error: unknown): { message: string; stack?: string } {
-  if (!(error instanceof Error)) return { message: String(error) };
-  return { message: error.message, ...(error.stack === undefined ? {} : { stack: error.stack }) };
+// Without whatever else hangs on an error, and without the token wherever it may stand.
+function plain(error: unknown, token = ''): { message: string; stack?: string } {
+  const shown = (text: string): string => (token === '' ? text : text.replaceAll(token, '(token)'));
+  if (!(error instanceof Error)) return { message: shown(String(error)) };
+  return { message: shown(error.message), ...(error.stack === undefined ? {} : { stack: shown(error.stack) }) };
 }

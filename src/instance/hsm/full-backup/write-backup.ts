@@ -27,13 +27,15 @@ import {
 import { withSealingKeys, type SealingKeys } from './sealing-keys.js';
 
 /** Bytes of records after which a part ends. */
-const PART_BYTES = 2 * 1024 * 1024;
+export const PART_BYTES = 2 * 1024 * 1024;
 
 export interface BackupSource {
   readonly hsm: Pick<Hsm, 'state' | 'partition' | 'now'>;
   /** The state as it is on the disk now. */
   readonly snapshot: () => Promise<Snapshot>;
   readonly container: Container;
+  /** {@link PART_BYTES}, but in tests. */
+  readonly partBytes: number;
   /** Told how many records of how many are written. */
   readonly progress: (done: number, total: number) => Promise<void>;
 }
@@ -68,7 +70,7 @@ async function isWhole({ hsm, container }: BackupSource, { id, folder }: Running
 }
 
 async function writeParts(
-  { hsm, snapshot: take, container, progress }: BackupSource,
+  { hsm, snapshot: take, container, partBytes, progress }: BackupSource,
   keys: SealingKeys,
   attempt: Attempt,
   folder: string,
@@ -99,7 +101,7 @@ async function writeParts(
         records += 1;
         if (table === 'keys' || table === 'deleted') keyCount += 1;
       }
-      if (bytes >= PART_BYTES) await write();
+      if (bytes >= partBytes) await write();
       read += part.records;
       await progress(read, snapshot.records);
     }
