@@ -19,14 +19,18 @@ const safe = mkdtempSync(join(tmpdir(), 'trivet-safe-'));
 let storage: BlobStorage;
 let source: TestPool;
 let target: TestPool;
+const cleanUp: (() => Promise<void> | void)[] = [];
 let made: Made[];
 /** A good backup of the source. */
 let folder: string;
 
 beforeAll(async () => {
   storage = await BlobStorage.start();
+  cleanUp.unshift(() => storage.stop());
   const options = ['--storage-host', storage.option];
   source = await TestPool.found(undefined, options);
+  cleanUp.unshift(() => source.remove());
+  source.options = []; // it keeps what it was made with
   const client = await source.client();
   for (const kty of ['EC', 'oct', 'RSA'])
     expect((await client.call('POST', `/keys/template-${kty}/create`, { kty })).status).toBe(200);
@@ -37,6 +41,8 @@ beforeAll(async () => {
   cpSync(join(source.directory, 'custodians'), safe, { recursive: true });
 
   target = await TestPool.found(undefined, [...options, '--no-activate']);
+  cleanUp.unshift(() => target.remove());
+  target.options = [];
   const keys = custodians(safe, 3, 'key');
   blobFor(target, join(safe, 'security-domain.json'), keys.slice(0, 2));
   must(target.command('security-domain', 'upload', '--blob', join(target.home, 'blob.json')));
@@ -44,9 +50,7 @@ beforeAll(async () => {
 }, 5 * MINUTE);
 afterEach(() => storage.door.open());
 afterAll(async () => {
-  await source.remove();
-  await target.remove();
-  storage.stop();
+  for (const clean of cleanUp) await clean();
   rmSync(safe, { recursive: true });
 });
 
