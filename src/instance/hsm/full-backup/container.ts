@@ -4,7 +4,13 @@
 import { createRequire } from 'node:module';
 import { Agent, request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import type { ContainerClient, HttpOperationResponse, IHttpClient, WebResource } from '@azure/storage-blob';
+import type {
+  ContainerClient,
+  HttpOperationResponse,
+  IHttpClient,
+  RestError,
+  WebResource,
+} from '@azure/storage-blob';
 import type { StorageHost } from '../../../values/messages.js';
 import { JobFailure } from './failure.js';
 
@@ -14,6 +20,8 @@ const SILENCE_MS = 20_000;
 const TRIES = 5;
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 4_000;
+/** A word after which the library tries again. */
+const SEND_ERROR = 'REQUEST_SEND_ERROR';
 /** Answers that are not data are short. */
 const TEXT_BYTES_MAX = 1024 * 1024;
 
@@ -41,7 +49,7 @@ export interface ContainerAddress {
 export function openContainer({ url, token, host }: ContainerAddress): Container {
   // Heavy, and needed by few: an instance that makes no backup does not load it.
   const library = createRequire(__filename)('@azure/storage-blob') as typeof import('@azure/storage-blob');
-  const client = new HostClient(host);
+  const client = new HostClient(host, library.RestError);
   const pipeline = library.newPipeline(new library.AnonymousCredential(), {
     httpClient: client,
     retryOptions: { maxTries: TRIES, retryDelayInMs: RETRY_MS_MIN, maxRetryDelayInMs: RETRY_MS_MAX },
@@ -103,9 +111,12 @@ class HostClient implements IHttpClient {
   readonly #agent: Agent;
   /** The library asked for another host. */
   refused = false;
+  readonly #Failure: typeof RestError;
 
-  constructor(host: StorageHost) {
+  /** @param Failure what the library takes for a failure of the network, and tries again after. */
+  constructor(host: StorageHost, Failure: typeof RestError) {
     this.#host = host;
+    this.#Failure = Failure;
     this.#agent = new Agent({
       keepAlive: true,
       maxSockets: 2,
@@ -143,11 +154,12 @@ class HostClient implements IHttpClient {
         { method, headers: headers.rawHeaders(), agent: this.#agent, timeout: SILENCE_MS },
         resolve,
       );
-      // The library tries again after errors that have one of these names.
       outgoing.on('timeout', () =>
         outgoing.destroy(Object.assign(new Error('the storage keeps silent'), { code: 'ETIMEDOUT' })),
       );
-      outgoing.on('error', reject);
+      outgoing.on('error', ({ code = SEND_ERROR }: NodeJS.ErrnoException) =>
+        reject(new this.#Failure(SEND_ERROR, { code })),
+      );
       abortSignal?.addEventListener('abort', () => outgoing.destroy());
       if (body === undefined || body === null) outgoing.end();
       else if (typeof body === 'string' || Buffer.isBuffer(body)) outgoing.end(body);
