@@ -2,8 +2,9 @@
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { TrustedAttestor } from '../values/messages.js';
+import type { StorageHost, TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
+import { addBackup } from './backup.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
@@ -47,6 +48,15 @@ function attestor(text: string, before: readonly TrustedAttestor[]): readonly Tr
   return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
 }
 
+function storageHost(text: string, before: readonly StorageHost[]): readonly StorageHost[] {
+  const [name = '', ca] = text.split(/,(.*)/s);
+  const host = name.toLowerCase();
+  if (!/^[a-z0-9.-]+(:[0-9]{1,5})?$/.test(host))
+    throw new InvalidArgumentError('a storage is a host name and perhaps a port');
+  const full = host.includes(':') ? host : `${host}:443`;
+  return [...before, { host: full, ...(ca === undefined ? {} : { ca: readCertificates(ca) }) }];
+}
+
 function program(): Command {
   const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
   trivet
@@ -85,6 +95,14 @@ function program(): Command {
       issuer,
       [],
     )
+    .option(
+      '--storage-host <host>',
+      'blob service where backups may be kept: its host name, the port unless it is 443 and, after a comma, the file of ' +
+        'its CA; may be given several times, and only for a pool that is made by this',
+      storageHost,
+      [],
+    )
+    .option('--storage', 'start a blob service beside the pools too (azurite), for backups on this machine')
     .option('--tenant <id>', 'the tenant that tokens must be of; only in an empty directory', guid)
     .option(
       '--administrator <object id>',
@@ -162,6 +180,7 @@ function program(): Command {
       await showClock(options.dataDir, options.json === true);
     });
   addAudit(trivet);
+  addBackup(trivet);
   addKey(trivet);
   addMeter(trivet);
   addPoolTrust(trivet);

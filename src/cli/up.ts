@@ -1,7 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
 import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
-import type { PublishingIssuer, TrustedAttestor } from '../values/messages.js';
+import type { PublishingIssuer, StorageHost, TrustedAttestor } from '../values/messages.js';
 import { holdCeremony, preparePairs } from './ceremony.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
@@ -23,6 +23,8 @@ export interface UpOptions {
   activate?: boolean;
   attestor?: readonly TrustedAttestor[];
   issuer?: readonly PublishingIssuer[];
+  storageHost?: readonly StorageHost[];
+  storage?: true;
   administrator?: readonly string[];
   tenant?: string;
   localLogin?: boolean;
@@ -56,6 +58,8 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     activate,
     ...(options.attestor && { attestors: options.attestor }),
     ...(options.issuer && { issuers: options.issuer }),
+    ...(options.storageHost && { storageHosts: options.storageHost }),
+    ...(options.storage && { storage: true }),
     ...(options.administrator && { administrators: options.administrator }),
     ...(options.tenant !== undefined && { tenantId: options.tenant }),
     localLogin,
@@ -114,6 +118,7 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
     `authority file           ${document.caFile}`,
     `administrator            ${fabric.places.admin}`,
   ];
+  if (document.storage) lines.push(`storage                  ${document.storage.uri}`);
   if (fabric.clock.movable) {
     lines.push(`clock                    movable, at ${new Date(fabric.clock.now() * 1_000).toISOString()}`);
   }

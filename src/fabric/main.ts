@@ -20,6 +20,7 @@ import type {
   Founding,
   PublishingIssuer,
   Relay,
+  StorageHost,
   TrustedAttestor,
   TrustedIssuer,
 } from '../values/messages.js';
@@ -45,6 +46,7 @@ import type { InstanceProgram } from './pools/instance-process.js';
 import { FabricClock } from './pools/fabric-clock.js';
 import { Meter } from './meter/meter.js';
 import { Pool } from './pools/pool.js';
+import { BlobService } from './storage/blob-service.js';
 import {
   createPool,
   hasMovableClock,
@@ -97,6 +99,10 @@ export interface FabricOptions {
   readonly localLogin?: boolean;
   /** Object ids of the first pool's Administrators besides the local one, if the local login is trusted. */
   readonly administrators?: readonly string[];
+  /** Where the first pool may keep backups; in a directory with pools as before. */
+  readonly storageHosts?: readonly StorageHost[];
+  /** Start a blob service too, which every pool may use while it runs. */
+  readonly storage?: boolean;
   /** The tenant of an empty directory; in any other, the one that it must be of. Lower case. */
   readonly tenantId?: string;
   /** Euro for an hour of a pool that begins from now on; as before when absent. */
@@ -143,6 +149,7 @@ export class Fabric {
   #authority: string | undefined;
   #left = false;
   #localLogin = true;
+  #storage: BlobService | undefined;
   #status: (() => FabricStatus) | undefined;
 
   constructor(
@@ -176,6 +183,7 @@ export class Fabric {
     const estate = openEstate(places, options.tenantId);
     const keys = await openLogin(places);
     const { resources, defaults } = this.#openResources(estate, keys);
+    const storage = options.storage ? await this.#prepareStorage() : undefined;
 
     options.progress('starting three instances a pool');
     const base = `https://localhost:${controlPort}`;
@@ -198,6 +206,7 @@ export class Fabric {
       authority: localLogin ? `${base}/${estate.tenantId}` : authorityOf(issuers, estate.tenantId),
       hostKeyFile: hostKeyFile(places),
       relay: newRelay(controlPort),
+      ...(storage && { storage }),
       found: true,
     };
     const program = options.program ?? { script: join(__dirname, '..', 'program', 'instance', 'main.js') };
@@ -225,9 +234,10 @@ export class Fabric {
       authority: `${base}/adfs`,
       ...estate,
       caFile: places.caFile,
+      ...(this.#storage && { storage: this.#storage.status }),
       pools: provider.pools().map((pool) => pool.status()),
     });
-    const ready = provider.begin();
+    const ready = Promise.all([provider.begin(), this.#storage?.start()]);
     // Both go on at the same time; whichever fails first decides, and the other's failure is then no news.
     const [authority, log] = await firstFailure(
       ready,
@@ -257,6 +267,7 @@ export class Fabric {
     this.#control.close();
     this.#doorway.close();
     await this.#provider?.leave(end);
+    await this.#storage?.stop();
     // Only once: after the lock is given up, the directory may be a successor's.
     if (this.#left) return;
     this.#left = true;
@@ -328,6 +339,12 @@ export class Fabric {
           'leave out --issuer, --administrator and --no-local-login, or use another --data-dir',
       );
     }
+    if (options.storageHosts?.length) {
+      throw new EstateError(
+        `the pools in ${places.root} exist already and keep the storages that they were made with; ` +
+          'leave out --storage-host, or use another --data-dir',
+      );
+    }
     if (wanted === undefined || pools.includes(wanted)) return;
     throw new EstateError(
       `${places.root} holds ${pools.join(', ') || 'no pool'} and no pool "${wanted}"; leave out --pool or use another --data-dir`,
@@ -357,6 +374,7 @@ export class Fabric {
       ...(options.movableClock && { movableClock: true as const }),
       ...(options.auditOptional && { auditOptional: true as const }),
       ...(options.attestors && { attestors: options.attestors }),
+      ...(options.storageHosts && { storage: options.storageHosts }),
     };
     writePoolDefaults(places, defaults);
     // Before the pool: killed in between, the next start makes the pool and goes on.
@@ -377,6 +395,15 @@ export class Fabric {
     return { resources, defaults };
   }
 
+  // The port and the certificate are known before it runs: the instances are told while it starts.
+  async #prepareStorage(): Promise<StorageHost> {
+    const { leaf, authority } = await answering().controlIdentity(this.places, DOMAIN);
+    const storage = await BlobService.prepare(this.places.root, leaf);
+    storage.onEnded = (reason) => this.#log?.error({ reason }, 'the local storage is started again');
+    this.#storage = storage;
+    return { host: `localhost:${storage.port}`, ca: authority };
+  }
+
   // Loads what is heavy; gives the authority's certificate and the log.
   async #openControl(
     estate: Estate,
@@ -388,7 +415,7 @@ export class Fabric {
     dataPort: number,
     localLogin: boolean,
   ): Promise<[authority: string, log: Logger]> {
-    const parts = createRequire(__filename)('./answering.js') as typeof import('./answering.js');
+    const parts = answering();
     const log = parts.openLog();
     const { leaf, authority } = await parts.controlIdentity(this.places, DOMAIN);
     const answer = parts.controlAnswer({
@@ -476,6 +503,11 @@ function foundingOf(hsm: Hsm, defaults: PoolDefaults, host: string): Founding {
     trust: { hosts: [host], measurements: [] },
     ...defaults,
   };
+}
+
+// The heavy half, loaded when it is needed.
+function answering(): typeof import('./answering.js') {
+  return createRequire(__filename)('./answering.js') as typeof import('./answering.js');
 }
 
 // The keys of login and host, and the principals; on an empty directory also the first of them, the administrator.

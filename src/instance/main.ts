@@ -16,6 +16,7 @@ import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
 import { Domains } from './hsm/domains.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
+import { JobRunner } from './hsm/full-backup/job-runner.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
 import { checkSlot } from './hsm/check-slot.js';
@@ -32,6 +33,7 @@ import { POOL } from './model/pool.js';
 import { tableNames, type State, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { bootTime } from './pkcs11/native.js';
+import { newUuid } from '../values/ids.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
 import { readHostKey, SoftwareAttestor } from './replication/attestor.js';
@@ -280,11 +282,18 @@ async function run(channel: Channel): Promise<void> {
   mesh.on('unlinked', (member) => gifts.lost(member));
 
   let checking: Promise<void> | undefined;
+  /** Another start on the same store is another process, and runs none of the jobs of this one. */
+  const run = newUuid();
   const hsm: Hsm = {
     state: store.state,
     partition,
     domains,
     attestorKeys: new IssuerMetadata(),
+    jobs: {
+      owner: () => ({ store: store.id, run, epoch: replication.epoch }),
+      storage: start.storage,
+      wake: () => void runner.look(),
+    },
     instance: self,
     attested: attestor,
     now: () => clock.now(),
@@ -304,6 +313,18 @@ async function run(channel: Channel): Promise<void> {
       return checking;
     },
   };
+  const runner = new JobRunner({
+    hsm,
+    snapshot: () => store.snapshot(),
+    self: { store: store.id, run },
+    epoch: () => replication.epoch,
+    isMember: (id) => view.value?.inSync.some((member) => member.store === id) === true,
+    mayRun: () => serving !== undefined && replication.inSync && replication.isMember,
+    isPrimary: () => replication.isPrimary,
+    storage: start.storage,
+    logger,
+    onEnded: ({ id, kind }, error) => audit?.event('JobEnded', { job: id, kind, error: error?.code ?? null }),
+  });
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
   const probing = setInterval(() => void hsm.checkSlot(), PROBE_MS);
@@ -319,6 +340,7 @@ async function run(channel: Channel): Promise<void> {
     audit?.event(kind === 'rotate' ? 'KeyRotateIfDue' : 'KeyPurge', { key: name });
   schedule.start();
   clock.onMoved = () => void schedule.look();
+  runner.start();
   let opening = false;
   let epoch = 0;
   const standing = () => {
@@ -372,6 +394,7 @@ async function run(channel: Channel): Promise<void> {
       await tell({ kind: 'drained' });
       await channel.next('leave');
       clearInterval(probing);
+      runner.stop();
       await audit?.close();
       await store.close();
       mesh.close();

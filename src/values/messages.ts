@@ -24,6 +24,16 @@ export interface Founding {
   readonly attestors?: readonly TrustedAttestor[];
   /** Which instances may take part in the pool. Absent: nobody is enrolled, and no instance lets another in. */
   readonly trust?: TrustedInstances;
+  /** Where backups may go; nowhere when absent. */
+  readonly storage?: readonly StorageHost[];
+}
+
+/** A blob service to which backups may be written, and from which they may be restored. */
+export interface StorageHost {
+  /** Host and port, `name:port`, lower case; compared exactly. */
+  readonly host: string;
+  /** PEM of the only authorities that may certify it; without it those that Node.js comes with. */
+  readonly ca?: string;
 }
 
 /** Which instances may take part in a pool: what they run, and who vouches for that. */
@@ -116,6 +126,8 @@ export type ToInstance =
       readonly network: OrderedNetwork;
       /** Absent: nobody manages keys through the control plane. */
       readonly relay?: Relay;
+      /** The blob service that the fabric has started, allowed besides those that the pool was made with. */
+      readonly storage?: StorageHost;
       /** The pool has no view yet: instance 0 makes the first token if it has none. Never in a pool that has one. */
       readonly found: boolean;
     }

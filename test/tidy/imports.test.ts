@@ -17,6 +17,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   // Pure: what there is on the control plane, and what may become of it.
   ['fabric/resources', []],
   ['fabric/pools', ['fabric/view', 'fabric/healer']],
+  // A child process that is told nothing of the pools.
+  ['fabric/storage', []],
   ['fabric/view', []],
   ['fabric/healer', []],
   // Records and money: no process, no port.

@@ -21,6 +21,8 @@ export interface FabricStatus {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly caFile: string;
+  /** The blob service that runs beside the pools; absent when there is none. */
+  readonly storage?: { readonly uri: string; readonly account: string; readonly keyFile: string };
   readonly pools: readonly PoolStatus[];
 }
 

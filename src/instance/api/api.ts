@@ -174,7 +174,7 @@ export function createApi(options: ApiOptions): Handle {
   function send(exchange: Exchange, { status, headers }: Success, body: string): void {
     const { request, response, method, requestId, started, names } = exchange;
     const { remoteAddress: remote } = request.socket;
-    const more = headers === undefined ? {} : { more: headers(names.base) };
+    const more = headers === undefined ? {} : { more: headers(names.base, body) };
     reply(response, { ...more, status, body, requestId, started, method, remote });
   }
 

@@ -151,6 +151,26 @@ export const secureUnwrapBody = z.object({
 export const downloadBody = z.looseObject({});
 export const uploadBody = z.object({ value: z.string().min(1) });
 
+const storage = {
+  storageResourceUri: z.string().min(1).max(URL_CHARS_MAX),
+  token: optional(z.string().min(1).max(URL_CHARS_MAX)),
+  useManagedIdentity: optional(z.boolean()),
+};
+/** One segment of a path. */
+const folder = z.string().regex(/^(?!\.\.?$)[A-Za-z0-9._-]{1,128}$/, { message: 'not the name of a folder' });
+
+export const fullBackupBody = z.object(storage);
+export const backupCheckBody = z.object({
+  ...storage,
+  storageResourceUri: optional(storage.storageResourceUri),
+});
+export const fullRestoreBody = z.object({ sasTokenParameters: z.object(storage), folderToRestore: folder });
+export const restoreCheckBody = z.object({
+  sasTokenParameters: optional(z.object(storage)),
+  folderToRestore: optional(folder),
+});
+export const keyFromBackupBody = z.object({ sasTokenParameters: z.object(storage), folder });
+
 const actions = optional(z.array(z.string().max(256)).max(100));
 
 export const definitionBody = z.object({
@@ -187,6 +207,11 @@ export type TrustedIssuerBody = z.infer<typeof trustedIssuerBody>;
 export type ReleaseBody = z.infer<typeof releaseBody>;
 export type SecureWrapBody = z.infer<typeof secureWrapBody>;
 export type SecureUnwrapBody = z.infer<typeof secureUnwrapBody>;
+export type FullBackupBody = z.infer<typeof fullBackupBody>;
+export type BackupCheckBody = z.infer<typeof backupCheckBody>;
+export type FullRestoreBody = z.infer<typeof fullRestoreBody>;
+export type RestoreCheckBody = z.infer<typeof restoreCheckBody>;
+export type KeyFromBackupBody = z.infer<typeof keyFromBackupBody>;
 export type DownloadBody = z.infer<typeof downloadBody>;
 export type UploadBody = z.infer<typeof uploadBody>;
 export type RandomBody = z.infer<typeof randomBody>;

@@ -14,9 +14,6 @@ export interface Match {
 }
 
 const NAME = /^[0-9a-zA-Z-]{1,127}$/;
-/** Operations of the service that are not offered; refused as the service refuses one it does not know. */
-const NOT_OFFERED = new Set(['restore']);
-
 /** Last segments of operations on a key; none of them is a version. */
 const OPERATIONS: ReadonlySet<string> = new Set(
   routes.map(({ path }) => path.split('/').at(-1) ?? '').filter((segment) => !segment.startsWith('{')),
@@ -83,8 +80,9 @@ function search(table: readonly Pattern[], method: string, url: string): Match {
       if (names.includes('{name}') && !NAME.test(name)) {
         bad('A key name consists of 1 to 127 letters, digits and hyphens');
       }
-      // Pages are fetched by the links that the service made, and those carry no version.
-      if (query.skipToken === undefined || query.apiVersion !== undefined) {
+      // Pages are fetched by the links that the service made, and those carry no version; so are jobs.
+      const mayLackIt = query.skipToken !== undefined || route.unversioned === true;
+      if (!mayLackIt || query.apiVersion !== undefined) {
         checkVersion(query.apiVersion, route.since, names.at(-1) ?? '');
       }
       const version = segments[names.indexOf('{version}')];
@@ -93,7 +91,6 @@ function search(table: readonly Pattern[], method: string, url: string): Match {
   }
   const last = folded.at(-1) ?? '';
   const underKey = folded[0] === 'keys' && folded.length >= 2 && folded.length <= 4;
-  if (underKey && NOT_OFFERED.has(last)) notOffered(`action '${last}'`);
   if (underKey && folded.length >= 3 && method === 'POST') notOffered(`action '${last}'`);
   if (pathKnown) throw new ApiError('NoSuchMethod', `The method ${method} is not allowed here`);
   throw new ApiError('NoSuchPath', 'There is nothing at this path');
@@ -109,5 +106,5 @@ function fits({ segments }: Pattern, folded: readonly string[]): boolean {
 /** The name of an operation in the version's place is not a version. */
 function isVersion(names: readonly string[], folded: readonly string[]): boolean {
   const version = folded[names.indexOf('{version}')];
-  return version === undefined || !(NOT_OFFERED.has(version) || OPERATIONS.has(version));
+  return version === undefined || !OPERATIONS.has(version);
 }
