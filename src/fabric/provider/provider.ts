@@ -212,7 +212,10 @@ export class Provider {
   }
 
   async #tellNetwork(): Promise<void> {
-    await Promise.all(this.#state.hsms.map((hsm) => this.pool(hsm.pool)?.setNetwork(networkRulesOf(hsm))));
+    const told = this.#state.hsms.map(async (hsm) => {
+      await this.pool(hsm.pool)?.setNetwork(networkRulesOf(hsm));
+    });
+    await Promise.all(told);
   }
 
   /** Works on a pool until it is as it should be; one worker a name. */
