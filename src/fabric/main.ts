@@ -186,7 +186,7 @@ export class Fabric {
       hostKeyFile: hostKeyFile(places),
       found: true,
     };
-    const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
+    const program = options.program ?? { script: join(__dirname, '..', 'program', 'instance', 'main.js') };
     const provider = new Provider(
       {
         file: places.resources,

@@ -243,6 +243,7 @@ export class InstanceProcess {
       case 'lease':
       case 'propose':
       case 'digest':
+      case 'figures':
         break; // for others
     }
     if (this.reasonEnded === undefined) this.heard(message);

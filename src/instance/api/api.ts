@@ -21,6 +21,7 @@ import {
   type Operation,
 } from './operations.js';
 import { readJson } from './read-json.js';
+import type { RequestCounts } from './request-counts.js';
 import { reply } from './responder.js';
 import { findRoute } from './router.js';
 import type { Route } from './routes.js';
@@ -32,6 +33,7 @@ export interface ApiOptions {
   /** `https://host:port/{tenantId}`, named in the challenge. */
   readonly authority: string;
   readonly logger: Logger;
+  readonly counts: RequestCounts;
 }
 
 /** For the log only: the client left before its request was whole, and no status was sent. */
@@ -64,7 +66,7 @@ interface Asked {
 }
 
 /** The handler of all requests of one instance. */
-export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): Handle {
+export function createApi({ hsm, audit, pool, authority, logger, counts }: ApiOptions): Handle {
   const namesOf = createNames(pool, authority);
   const identify = createIdentify(hsm, audienceOf(pool.domain));
   const description = describeApi();
@@ -163,7 +165,8 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
   function failNow(exchange: Exchange, error: unknown): void {
     const { status, description: why } = tell(exchange, error);
     if (why === 'AuditStopped') audit.refused();
-    else if (why !== '') write(exchange, status, why);
+    if (why === 'AuditStopped' || why === '') count(exchange, status);
+    else write(exchange, status, why);
   }
 
   /** Answers with what went wrong; the description is for the log, empty for what is not recorded. */
@@ -186,6 +189,7 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
 
   function write(exchange: Exchange, status: number, why: string): void {
     const { request, operation, apiVersion, caller, started, requestId, names } = exchange;
+    count(exchange, status);
     record({
       operationName: operation.name,
       operationVersion: apiVersion,
@@ -199,6 +203,10 @@ export function createApi({ hsm, audit, pool, authority, logger }: ApiOptions): 
       url: request.url,
       base: names.base,
     });
+  }
+
+  function count({ operation, started }: Exchange, status: number): void {
+    counts.add(operation.name, status, (performance.now() - started) / 1_000);
   }
 
   return (request, response) => {
