@@ -1,5 +1,5 @@
 // Brings dist/ up to date before the tests, unless the caller has just built it. Makes the place for what they share.
-const { spawnSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const { mkdtempSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
@@ -11,4 +11,5 @@ module.exports = () => {
   const compiler = require.resolve('typescript/bin/tsc');
   const { status, stdout } = spawnSync(process.execPath, [compiler, '-p', root], { encoding: 'utf8' });
   if (status !== 0) console.error(stdout);
+  execFileSync(process.execPath, [join(root, 'scripts/bundle')]);
 };

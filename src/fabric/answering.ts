@@ -22,7 +22,7 @@ import { loginRoutes } from './login/routes.js';
 import { callerOf } from './login/token.js';
 import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
-import { prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
+import { openMetricsToken, prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
 import type { Estate, Places } from './pools/estate.js';
 import type { Provider } from './provider/provider.js';
 
@@ -137,6 +137,7 @@ export function controlAnswer(parts: AnsweringParts): Answer {
     },
     provider: parts.provider,
     keys: keysRoutes(baseOf),
+    monitoring: { token: openMetricsToken(places), pools: () => clock.pools() },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
 }

@@ -200,7 +200,7 @@ export class Fabric {
       relay: newRelay(controlPort),
       found: true,
     };
-    const program = options.program ?? { script: join(__dirname, '..', 'instance', 'main.js') };
+    const program = options.program ?? { script: join(__dirname, '..', 'program', 'instance', 'main.js') };
     const provider = new Provider(
       {
         file: places.resources,

@@ -1,13 +1,15 @@
 // An instance: one service replica with one partition, in a process of its own. Wires its rooms and lives until the
 // fabric ends it or something breaks that it must not survive.
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { InstanceFigures } from '../values/figures.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
 import { Firewall } from './api/firewall.js';
+import { RequestCounts } from './api/request-counts.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
@@ -386,6 +388,25 @@ async function run(channel: Channel): Promise<void> {
     );
   });
 
+  channel.each('lost', ({ instance, reason }) => audit?.event('InstanceLost', { instance, reason }));
+  channel.each('figures', ({ id }) => {
+    if (!serving) return;
+    const { cpuSeconds, residentBytes } = usage();
+    const figures: InstanceFigures = {
+      requests: serving.counts.figures(),
+      connections: serving.server.connections,
+      committed: store.applied,
+      undecided: follower.undecided,
+      keys: store.state.count('keys'),
+      openKeys: partition.cachedKeys,
+      storeBytes: bytesIn(join(start.directory, 'store')),
+      auditBytes: bytesIn(join(start.directory, 'audit')),
+      cpuSeconds,
+      residentBytes,
+    };
+    void tell({ kind: 'figures', id, figures });
+  });
+
   channel.each('lease', ({ asked }) => {
     lease.granted(asked);
     if (!opening) standing();
@@ -507,8 +528,22 @@ class Refusals {
   }
 }
 
+function usage(): { cpuSeconds: number; residentBytes: number } {
+  const { user, system } = process.cpuUsage();
+  return { cpuSeconds: (user + system) / 1e6, residentBytes: process.memoryUsage.rss() };
+}
+
+/** Of the files in a directory; one that has just gone counts nothing. */
+function bytesIn(directory: string): number {
+  const sizes = readdirSync(directory).map(
+    (name) => statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0,
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
 interface Serving {
   readonly server: ApiServer;
+  readonly counts: RequestCounts;
   readonly tls: TlsIdentity;
   /** TCP port on 127.0.0.1. */
   readonly port: number;
@@ -537,6 +572,7 @@ interface ServiceParts {
 async function openService({ start, hsm, audit, channel, firewall }: ServiceParts): Promise<Serving> {
   const { pool: name, domain, dataPort, authority, relay } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
+  const counts = new RequestCounts();
   const server = createServer({
     hsm,
     audit,
@@ -546,6 +582,7 @@ async function openService({ start, hsm, audit, channel, firewall }: ServicePart
     firewall,
     relay,
     tls,
+    counts,
   });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));
@@ -559,7 +596,7 @@ async function openService({ start, hsm, audit, channel, firewall }: ServicePart
   // Besides what the fabric hands over, on an address of its own: for who wants this very instance.
   server.https.listen(0, '127.0.0.1');
   await once(server.https, 'listening');
-  return { server, tls, port: (server.https.address() as AddressInfo).port };
+  return { server, counts, tls, port: (server.https.address() as AddressInfo).port };
 }
 
 // Whatever is made here, by libraries too, is for the owner alone.

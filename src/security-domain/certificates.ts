@@ -2,7 +2,7 @@
 // thumbprints matter: no chain is followed and no date looked at, as a custodian's key is for as long as its file is.
 import { X509Certificate, createHash } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64url, toBase64url, trimInteger } from '../values/bytes.js';
 import { SecurityDomainError } from './problem.js';
 import { CUSTODIANS_MAX, CUSTODIANS_MIN, Quorum } from './quorum.js';

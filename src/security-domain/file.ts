@@ -1,6 +1,6 @@
 // The security domain file: items under a master key, and that key in shares, one wrapped for each custodian. The
 // master key exists while the file is made or opened, and nowhere else.
-import { z } from 'zod';
+import * as z from 'zod';
 import { wipe } from '../values/bytes.js';
 import type { CertificateSet } from './certificates.js';
 import type { CustodianKey } from './custodian.js';

@@ -1,6 +1,6 @@
 // Items: what a security domain carries, each under a key derived from the master key and the item's tag. What is in
 // a payload is the business of who makes the domain; custodians' tools pass it on unchanged.
-import { z } from 'zod';
+import * as z from 'zod';
 import { assert } from '../values/assert.js';
 import { wipe } from '../values/bytes.js';
 import { openDirect, sealDirect } from './jwe.js';

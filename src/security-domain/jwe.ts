@@ -14,7 +14,7 @@ import {
   randomBytes,
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { assert } from '../values/assert.js';
 import { equalBytes, toBase64url, wipe } from '../values/bytes.js';
 

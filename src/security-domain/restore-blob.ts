@@ -1,6 +1,6 @@
 // The restore blob: a security domain on its way into an empty HSM. Custodians make it offline: they open the file and
 // close its items again under a new master key, which only the HSM's exchange key opens. The HSM's side opens it.
-import { z } from 'zod';
+import * as z from 'zod';
 import { wipe } from '../values/bytes.js';
 import type { WrappingCertificate } from './certificates.js';
 import type { CustodianKey } from './custodian.js';

@@ -1,7 +1,7 @@
 // The audit log as it lies on the disk: JSON lines, each with a number and the hash of the line before it; among them
 // statements that the partition has signed. An instance writes it, `trivet audit` reads it. Knows no file and no key.
 import { hash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Version of what is described here. */
 export const AUDIT_FORMAT = 1;

@@ -1,5 +1,6 @@
 // Messages between the fabric and an instance, over the process channel (structured clone). The fabric sends an
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
+import type { InstanceFigures } from './figures.js';
 import type { Seconds } from './moments.js';
 import type { NetworkRules } from './network.js';
 import type { Member, View } from './view.js';
@@ -127,12 +128,16 @@ export type ToInstance =
   | { readonly kind: 'view'; readonly view: View }
   /** In answer to `lease`: held for `LEASE_MS` from `asked`, for this epoch. Only members of the view get it. */
   | { readonly kind: 'lease'; readonly asked: number; readonly epoch: number }
+  /** Another instance has ended, and how: for the audit log. */
+  | { readonly kind: 'lost'; readonly instance: number; readonly reason: string }
   /** In answer to `propose`: certainly not added, and never by that proposal. */
   | { readonly kind: 'declined'; readonly epoch: number; readonly member: Member }
   /** Primary: take no more changes, say `retired` once nothing is undecided; another becomes primary then. */
   | { readonly kind: 'retire' }
   /** Answered with `digest` of the same `id`. */
   | { readonly kind: 'digest'; readonly id: number }
+  /** Answered with `figures` of the same `id`, by one that serves. */
+  | { readonly kind: 'figures'; readonly id: number }
   /** Comes with a socket handle; `head` are the bytes that were read from it to find the server name. */
   | { readonly kind: 'connection'; readonly head: Uint8Array }
   /**
@@ -198,6 +203,7 @@ export type FromInstance =
   | { readonly kind: 'retired' }
   /** SHA-256 over all committed state through `index`, lower-case hex: equal on members that stand at one index. */
   | { readonly kind: 'digest'; readonly id: number; readonly index: number; readonly digest: string }
+  | { readonly kind: 'figures'; readonly id: number; readonly figures: InstanceFigures }
   /** Serves requests from now on; sent again whenever the report changes. */
   | { readonly kind: 'serving'; readonly report: InstanceReport }
   /**

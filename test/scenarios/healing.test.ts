@@ -258,6 +258,18 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
+let seen = 0;
+/** What the audit log of an instance has got to say of losses, since it was looked at last. */
+function lossesIn(id: number): { instance: number; reason: string }[] {
+  const lines = filesIn(join(home(id), 'audit')).flatMap((file) => readFileSync(file, 'utf8').split('\n'));
+  return lines
+    .filter((line) => line.includes('"InstanceLost"'))
+    .map((line) => JSON.parse(line) as { time: string; properties: { instance: number; reason: string } })
+    .filter(({ time }) => Date.parse(time) >= seen)
+    .map(({ properties }) => properties);
+}
+beforeEach(() => (seen = Date.now()));
+
 it.each(FAULTS)(
   '$what: healed',
   async ({ victim, happen, reason, later }) => {
@@ -271,6 +283,8 @@ it.each(FAULTS)(
     expect(watch.reasons.get(id)?.[0]).toMatch(reason);
     if (later) expect(watch.reasons.get(id)?.at(-1)).toMatch(later);
     expect((await watch.instance(id)).reason).toBeUndefined();
+    const recorded = lossesIn((id + 1) % 3).filter(({ instance }) => instance === id);
+    expect(recorded.at(later ? -1 : 0)?.reason).toMatch(later ?? reason);
     await expectWhole();
   },
   2 * MINUTE,

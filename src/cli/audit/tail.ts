@@ -1,5 +1,5 @@
 // `trivet audit tail`: the newest records of a pool's audit logs.
-import { z } from 'zod';
+import * as z from 'zod';
 import { CommandError } from '../failure.js';
 import { filesOf, findLogs, type PoolOptions } from './logs.js';
 

@@ -3,7 +3,7 @@
 import { X509Certificate, createHash, verify } from 'node:crypto';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { Certificate } from '@peculiar/asn1-x509';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   ATTESTATION_SIGNATURE_LENGTH,
   ATTESTATION_VERSION,

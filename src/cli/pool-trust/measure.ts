@@ -11,7 +11,7 @@ interface Measurement {
 }
 
 export function measureBuild(options: { module?: string; all?: true; json?: true }): void {
-  const program = join(__dirname, '..', '..', 'instance', 'measure.js');
+  const program = join(__dirname, '..', '..', 'program', 'instance', 'measure.js');
   const measured = spawnSync(process.execPath, [program, findModule(options.module)], {
     env: {},
     encoding: 'utf8',

@@ -9,6 +9,8 @@ import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
 import type { ManagementParts } from './management.js';
 import { metadata } from './metadata.js';
+import { monitoringRoutes } from './monitoring.js';
+import type { MonitoringParts } from './monitoring.js';
 
 /** A caller whose token was good. */
 export interface Caller {
@@ -28,6 +30,7 @@ export interface ControlParts {
   readonly provider: Provider;
   /** Keys through the control plane; see `arm/keys-mount`. */
   readonly keys: Router | undefined;
+  readonly monitoring: MonitoringParts;
   readonly report: (error: unknown) => void;
 }
 
@@ -44,6 +47,7 @@ export function controlRoutes(parts: ControlParts): Express {
     const facts = { ...parts, base: parts.baseOf(request) };
     response.json(metadata(facts, request.query['api-version']));
   });
+  app.use(monitoringRoutes(parts.monitoring));
   app.use(
     armRoutes({
       provider: parts.provider,

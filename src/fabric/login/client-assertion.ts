@@ -4,7 +4,7 @@
 // Times are those of the machine, as the client's are: the installation's clock may have been moved. An assertion may
 // be sent again until it ends, and the service's libraries do so; it is bound to this login by its audience.
 import { compactVerify } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { X509Certificate } from 'node:crypto';
 
 export interface Expected {

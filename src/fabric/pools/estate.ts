@@ -4,6 +4,7 @@
 // Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own; resources.json is the provider's), pools/{name}/ (see pool.ts), custodians/
 // (what `up` made to activate a pool; the owner's).
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { newUuid } from '../../values/ids.js';
@@ -48,6 +49,10 @@ export class Places {
   }
   get admin(): string {
     return join(this.root, 'admin.json');
+  }
+  /** Who scrapes metrics brings what is in it. */
+  get metricsToken(): string {
+    return join(this.root, 'metrics-token');
   }
   get pools(): string {
     return join(this.root, 'pools');
@@ -170,6 +175,15 @@ export function writeCeremony(places: Places, pool: string | undefined): void {
   const file = places.own('ceremony.json');
   if (pool === undefined) rmSync(file, { force: true });
   else writeDurably(file, `${JSON.stringify({ pool })}\n`, 0o600);
+}
+
+/** The token for metrics; made when there is none. */
+export function openMetricsToken(places: Places): string {
+  const file = places.metricsToken;
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim();
+  const token = randomBytes(32).toString('base64url');
+  writeDurably(file, `${token}\n`, 0o600);
+  return token;
 }
 
 export function writeRunning(places: Places, running: Running): void {

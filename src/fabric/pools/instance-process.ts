@@ -258,6 +258,7 @@ export class InstanceProcess {
       case 'lease':
       case 'propose':
       case 'digest':
+      case 'figures':
         break; // for others
     }
     for (const look of [...this.#waiters]) look();

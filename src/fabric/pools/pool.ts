@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
+import type { InstanceFigures } from '../../values/figures.js';
 import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import { OPEN_NETWORK } from '../../values/network.js';
@@ -60,6 +61,15 @@ export interface PoolStatus {
   readonly instances: readonly InstanceStatus[];
 }
 
+/** How often an instance of a running pool was lost and came back, since the fabric runs. */
+export interface InstanceCare {
+  readonly ends: number;
+  /** Times that it was in sync again. */
+  readonly heals: number;
+  /** All of them together, from the end of the process on. */
+  readonly healSeconds: number;
+}
+
 /** What each instance says of all that is committed. */
 export interface PoolDigest {
   /** The newest index that all of them hold. */
@@ -107,7 +117,9 @@ interface PoolEvents {
   warning: [message: string];
 }
 
-type Digest = Extract<FromInstance, { kind: 'digest' }>;
+/** What an instance is asked, and says under the same name. */
+type Question = 'digest' | 'figures';
+type Said<K extends Question> = Extract<FromInstance, { kind: K }>;
 
 /** A place among the three, and the process that has it. */
 interface Slot {
@@ -118,6 +130,9 @@ interface Slot {
   history: History;
   restarts: number;
   reason: string | undefined;
+  care: InstanceCare;
+  /** When it was lost, in milliseconds of performance.now(); undefined while all is well. */
+  lostAt: number | undefined;
   timer: NodeJS.Timeout | undefined;
   /** Nobody is started here until it is released. */
   held: boolean;
@@ -136,7 +151,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** Told that something has changed. */
   readonly #waiters = new Set<() => void>();
   /** Answers that `digest` waits for, by its id and the instance. */
-  readonly #digests = new Map<string, (digest: Digest) => void>();
+  readonly #questions = new Map<string, (said: Said<Question>) => void>();
   #clockOffset: Seconds;
   #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
   /** Settles when every instance goes by the newest rules. */
@@ -151,7 +166,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   #stopping = false;
   #restarting = false;
   #turn = 0;
-  #digestId = 0;
+  #questionId = 0;
 
   /**
    * Starts the three processes of an existing pool; {@link ready} then waits for them. Throws a `ViewError` when its
@@ -456,7 +471,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     for (;;) {
       const missing = this.#slots.find((slot) => !this.#inSync(slot));
       if (missing) throw new PoolError(`partition ${missing.instance} of ${this.name} is not in sync`);
-      const answers = await this.#askDigests(deadline - performance.now());
+      const answers = (await this.#ask('digest', deadline - performance.now())).map(({ answer }) => answer);
       const [first] = answers;
       if (first && answers.length === MEMBERS.length && answers.every(({ index }) => index === first.index)) {
         return {
@@ -476,23 +491,42 @@ export class Pool extends EventEmitter<PoolEvents> {
     }
   }
 
+  /** By instance. */
+  care(): InstanceCare[] {
+    return this.#slots.map(({ care }) => care);
+  }
+
+  /** What each instance that serves counts of its own work; without those that do not say so within `patienceMs`. */
+  async figures(
+    patienceMs: number,
+  ): Promise<{ readonly instance: number; readonly figures: InstanceFigures }[]> {
+    const answers = await this.#ask('figures', patienceMs);
+    return answers.map(({ instance, answer: { figures } }) => ({ instance, figures }));
+  }
+
   // Sorted by instance; without those that do not answer in time.
-  async #askDigests(patienceMs: number): Promise<Digest[]> {
-    const id = (this.#digestId += 1);
-    const answers = new Map<number, Digest>();
-    const all = this.#slots.map(async ({ instance, process }) => {
+  async #ask<K extends Question>(
+    kind: K,
+    patienceMs: number,
+  ): Promise<{ instance: number; answer: Said<K> }[]> {
+    const id = (this.#questionId += 1);
+    const answers = new Map<number, Said<K>>();
+    const asked = this.#slots.filter(({ process }) => process.serving);
+    const all = asked.map(async ({ instance, process }) => {
       const answer = new Promise<void>((resolve) => {
-        this.#digests.set(`${id} ${instance}`, (digest) => {
-          answers.set(instance, digest);
+        this.#questions.set(`${id} ${instance}`, (said) => {
+          answers.set(instance, said as Said<K>);
           resolve();
         });
       });
-      process.tell({ kind: 'digest', id });
+      process.tell({ kind, id });
       await Promise.race([answer, process.ended]);
     });
     await within(Promise.all(all), patienceMs);
-    for (const { instance } of this.#slots) this.#digests.delete(`${id} ${instance}`);
-    return MEMBERS.flatMap((instance) => answers.get(instance) ?? []);
+    for (const { instance } of asked) this.#questions.delete(`${id} ${instance}`);
+    return [...answers]
+      .map(([instance, answer]) => ({ instance, answer }))
+      .sort((a, b) => a.instance - b.instance);
   }
 
   /**
@@ -545,6 +579,8 @@ export class Pool extends EventEmitter<PoolEvents> {
       history: NO_HISTORY,
       restarts: 0,
       reason: undefined,
+      care: { ends: 0, heals: 0, healSeconds: 0 },
+      lostAt: undefined,
       timer: undefined,
       held: false,
       peersTold: '',
@@ -594,9 +630,11 @@ export class Pool extends EventEmitter<PoolEvents> {
       case 'serving':
         if (slot.reason !== undefined) this.emit('serving', instance);
         slot.reason = undefined;
+        this.#noteHeals();
         break;
       case 'digest':
-        this.#digests.get(`${message.id} ${instance}`)?.(message);
+      case 'figures':
+        this.#questions.get(`${message.id} ${instance}`)?.(message);
         break;
       case 'joining':
       case 'clockSet':
@@ -618,6 +656,9 @@ export class Pool extends EventEmitter<PoolEvents> {
       this.#failure ??= `instance ${instance} ${reason}`;
     } else {
       this.emit('down', instance, reason);
+      for (const other of this.#living()) other.process.tell({ kind: 'lost', instance, reason });
+      slot.care = { ...slot.care, ends: slot.care.ends + 1 };
+      slot.lostAt ??= performance.now();
       const restart = planRestart(slot.history, {
         livedMs: performance.now() - process.startedAt,
         served: process.report !== undefined,
@@ -675,6 +716,16 @@ export class Pool extends EventEmitter<PoolEvents> {
     }
   }
 
+  #noteHeals(): void {
+    for (const slot of this.#slots) {
+      if (slot.lostAt === undefined || !this.#inSync(slot)) continue;
+      const { ends, heals, healSeconds } = slot.care;
+      const took = (performance.now() - slot.lostAt) / 1_000;
+      slot.care = { ends, heals: heals + 1, healSeconds: healSeconds + took };
+      slot.lostAt = undefined;
+    }
+  }
+
   #donorFor(instance: number, peers: readonly Peer[]): number {
     const view = this.#view.view;
     if (!view) return 0;
@@ -687,6 +738,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.#tellPeers();
     for (const instance of to) this.#tell(instance, { kind: 'view', view });
     this.emit('view', view);
+    this.#noteHeals();
     this.#look();
   }
 

@@ -1,6 +1,6 @@
 // The shapes of the answers, for the description that is served. Nothing is checked against them in service; a test
 // holds the real answer of every operation to them. Strict: a member that is missing here is a difference.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route } from './routes.js';
 
 const bytes = z.base64url();

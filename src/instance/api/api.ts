@@ -31,6 +31,7 @@ import {
 } from './operations.js';
 import { readJson } from './read-json.js';
 import { createIsRelayed } from './relay.js';
+import type { RequestCounts } from './request-counts.js';
 import { reply } from './responder.js';
 import { findRoute, findRouteThroughArm } from './router.js';
 import type { Route } from './routes.js';
@@ -46,6 +47,7 @@ export interface ApiOptions {
   readonly firewall: Pick<Firewall, 'admits'>;
   /** Absent: nothing is passed on from the control plane. */
   readonly relay?: Relay | undefined;
+  readonly counts: RequestCounts;
 }
 
 /** For the log only: the client left before its request was whole, and no status was sent. */
@@ -81,7 +83,7 @@ interface Asked {
 
 /** The handler of all requests of one instance. */
 export function createApi(options: ApiOptions): Handle {
-  const { hsm, audit, pool, authority, logger, firewall, relay } = options;
+  const { hsm, audit, pool, authority, logger, firewall, relay, counts } = options;
   const namesOf = createNames(pool, authority);
   const issuers = tokenKeys();
   const identify = createIdentify(hsm, audienceOf(pool.domain), issuers);
@@ -184,7 +186,8 @@ export function createApi(options: ApiOptions): Handle {
   function failNow(exchange: Exchange, error: unknown): void {
     const { status, description: why } = tell(exchange, error);
     if (why === 'AuditStopped') audit.refused();
-    else if (why !== '') write(exchange, status, why);
+    if (why === 'AuditStopped' || why === '') count(exchange, status);
+    else write(exchange, status, why);
   }
 
   /** Answers with what went wrong; the description is for the log, empty for what is not recorded. */
@@ -207,6 +210,7 @@ export function createApi(options: ApiOptions): Handle {
 
   function write(exchange: Exchange, status: number, why: string): void {
     const { request, operation, apiVersion, caller, started, requestId, names } = exchange;
+    count(exchange, status);
     record({
       operationName: operation.name,
       operationVersion: apiVersion,
@@ -220,6 +224,10 @@ export function createApi(options: ApiOptions): Handle {
       url: request.url,
       base: names.base,
     });
+  }
+
+  function count({ operation, started }: Exchange, status: number): void {
+    counts.add(operation.name, status, (performance.now() - started) / 1_000);
   }
 
   return (request, response) => {

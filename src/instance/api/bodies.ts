@@ -1,7 +1,7 @@
 // The bodies that requests may have, each a schema that is compiled once and turns text into bytes on the way in.
 // Members that no operation here knows are let pass, as clients of newer API versions send some; a member that asks
 // for something this service does not offer is read, so that it can be refused aloud.
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64url } from '../../values/bytes.js';
 import { LAST_SECOND } from '../../values/moments.js';
 import { bad } from './errors.js';

@@ -5,7 +5,7 @@
 import { hash, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { compactVerify, createLocalJWKSet, decodeJwt, type CompactVerifyGetKey } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Hsm } from '../hsm/hsm.js';
 import { IssuerMetadata, MetadataError, TOKEN_LIMITS, type MetadataSource } from '../hsm/issuer-metadata.js';
 import { plainKey } from '../hsm/published-key.js';

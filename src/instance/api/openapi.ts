@@ -1,6 +1,6 @@
 // The description of what is served, as an OpenAPI 3.1 document, made from what the service itself goes by: the table
 // of routes, the schemas of the bodies and the list of api-versions. What answers look like is in answers.ts.
-import { z } from 'zod';
+import * as z from 'zod';
 import { toJson, type Json } from '../../values/json.js';
 import * as bodies from './bodies.js';
 import { saidOf, shapes, type QueryParameter } from './answers.js';

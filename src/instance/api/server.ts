@@ -20,6 +20,8 @@ export interface ServerOptions extends ApiOptions {
 export interface ApiServer {
   /** Listens where its user says. */
   readonly https: Server;
+  /** Open connections that are through their handshake. */
+  readonly connections: number;
   /** Serves a connection of which `head` has been read already. */
   adopt(socket: Socket, head: Uint8Array): void;
   /**
@@ -113,6 +115,9 @@ export function createServer(options: ServerOptions): ApiServer {
 
   return {
     https,
+    get connections() {
+      return open.size;
+    },
     adopt(socket, head) {
       if (head.length > 0) socket.unshift(head);
       https.emit('connection', socket);

@@ -4,7 +4,7 @@
 // words that repeat nothing of it.
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { compactVerify, decodeProtectedHeader } from 'jose';
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64url, toBase64url, trimInteger } from '../../values/bytes.js';
 import type { TrustedAttestor } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';

@@ -1,5 +1,5 @@
 // The file in which a key comes from another HSM (BYOK, section A2 of the service's specification). Pure.
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64url } from '../../values/bytes.js';
 import { refuse } from './reading.js';
 

@@ -1,7 +1,7 @@
 // What a security domain file holds of this pool, as its items' payloads. Custodians' tools pass them on unchanged.
 // Nothing in them depends on the file's master key, which changes on the way.
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { wipe } from '../../values/bytes.js';
 import { decode, encode } from '../../values/cbor.js';
 import { aesSizes } from '../../values/key-spec.js';

@@ -149,6 +149,11 @@ export class Follower {
     return this.#store.state;
   }
 
+  /** Mutations in the log that are not committed yet. */
+  get undecided(): number {
+    return this.#tail.items.length;
+  }
+
   settled(tags: readonly (Tag | 'keys')[]): Promise<void> | undefined {
     return this.#tail.settled(tags);
   }

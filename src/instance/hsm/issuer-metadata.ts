@@ -6,7 +6,7 @@
 import { X509Certificate } from 'node:crypto';
 import { request } from 'node:https';
 import { LRUCache } from 'lru-cache';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TrustedAttestor, TrustedIssuer } from '../../values/messages.js';
 import { sameAuthority } from '../model/release/policy.js';
 import { certifiedKey, type KeyOf, type SigningKey } from './published-key.js';

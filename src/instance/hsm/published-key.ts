@@ -1,7 +1,7 @@
 // A signing key as an issuer publishes it: one member of a JSON Web Key set (RFC 7517), read with suspicion. What is
 // not fit is left out rather than refused, since key sets hold keys of many kinds. Pure.
 import { createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64url, trimInteger } from '../../values/bytes.js';
 
 /** A key that verifies what an issuer signed. */

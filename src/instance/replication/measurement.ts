@@ -40,12 +40,17 @@ export interface Measured {
   readonly module: string;
   /** Directory of package.json; this build's own when absent. */
   readonly root?: string;
-  /** The compiled program, three folders of which an instance runs; `dist` of the root when absent. */
+  /**
+   * The compiled program: a directory with a file for each process and a list of the packages beside them, as
+   * `scripts/bundle` makes it, or one of which an instance runs three folders. What this file is in when absent.
+   */
   readonly program?: string;
 }
 
 /** The folders of the build that an instance runs; those of the fabric and the command line are not. */
 const FOLDERS = ['instance', 'security-domain', 'values'];
+/** Names the packages that a bundled program still loads. */
+const PACKAGES = 'packages.json';
 const ADDONS = join('build', 'Release');
 /** What Node.js loads from a package, or goes by when it looks for that. */
 const LOADED = /\.(?:[cm]?js|json|node|wasm)$/;
@@ -63,11 +68,11 @@ export function measure({
   program,
 }: Measured): Measurement {
   const reader = new Reader();
-  const dist = program ?? join(root, 'dist');
-  const packages = closureOf(root);
+  const dist = program ?? (existsSync(join(__dirname, PACKAGES)) ? __dirname : join(root, 'dist'));
+  const { folders, packages } = installed(root, dist);
   const addons = join(root, ADDONS);
   const components: Component[] = [
-    ...FOLDERS.map((folder) => component(`code/${folder}`, reader.tree(join(dist, folder)))),
+    ...folders.map(({ name, directory }) => component(name, reader.tree(directory))),
     ...packages.map(({ name, directory }) => component(`package/${name}`, reader.tree(directory))),
     component('addon', reader.addons(addons)),
     { name: 'module', sha256: reader.file(module) },
@@ -143,37 +148,53 @@ class Reader {
   }
 }
 
-interface Package {
-  /** `name`, or `outer/node_modules/name` for a nested one. */
+interface Folder {
   readonly name: string;
   readonly directory: string;
 }
 
-/** The packages that production uses, with all that these use. */
-function closureOf(root: string): Package[] {
+function installed(
+  root: string,
+  program: string,
+): { folders: readonly Folder[]; packages: readonly Folder[] } {
+  const list = join(program, PACKAGES);
+  if (existsSync(list)) {
+    const { packages } = JSON.parse(readFileSync(list, 'utf8')) as { readonly packages: readonly string[] };
+    return { folders: [{ name: 'code', directory: program }], packages: closureOf(root, packages) };
+  }
+  const folders = FOLDERS.map((name) => ({ name: `code/${name}`, directory: join(program, name) }));
+  return { folders, packages: closureOf(root, productionOf(root)) };
+}
+
+/**
+ * These packages of an installation, with all that they use; called by their name, or `outer/node_modules/name` where
+ * one is nested.
+ */
+function closureOf(root: string, names: readonly string[]): Folder[] {
   const found = new Map<string, string>();
-  const visit = (directory: string): void => {
-    const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
-      readonly dependencies?: object;
-      readonly optionalDependencies?: object;
-      readonly peerDependencies?: object;
-    };
-    const wanted = new Set(
-      [manifest.dependencies, manifest.optionalDependencies, manifest.peerDependencies].flatMap((some) =>
-        Object.keys(some ?? {}),
-      ),
-    );
+  const visit = (directory: string, wanted: readonly string[]): void => {
     for (const name of wanted) {
       const at = locate(directory, name);
       if (at === undefined || found.has(at)) continue; // an optional one that is not there
       found.set(at, nameOf(at));
-      visit(at);
+      visit(at, productionOf(at));
     }
   };
-  visit(realpathSync(root));
+  visit(realpathSync(root), names);
   return [...found]
     .map(([directory, name]) => ({ name, directory }))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/** What a package uses in production. */
+function productionOf(directory: string): string[] {
+  const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
+    readonly dependencies?: object;
+    readonly optionalDependencies?: object;
+    readonly peerDependencies?: object;
+  };
+  const all = [manifest.dependencies, manifest.optionalDependencies, manifest.peerDependencies];
+  return [...new Set(all.flatMap((some) => Object.keys(some ?? {})))];
 }
 
 // As Node.js looks for it.

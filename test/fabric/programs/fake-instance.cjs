@@ -33,6 +33,7 @@ process.on('message', (message, socket) => {
     case 'view':
       return follow(message.view);
     case 'lease':
+    case 'lost':
       return undefined;
     case 'declined':
       proposed.delete(message.member.store);
@@ -42,6 +43,8 @@ process.on('message', (message, socket) => {
       return undefined;
     case 'digest':
       return digest(message.id);
+    case 'figures':
+      return process.send({ kind: 'figures', id: message.id, figures: FIGURES });
     case 'connection':
       if (!socket) return undefined;
       connections.add(socket);
@@ -210,6 +213,19 @@ function follow(newest) {
     },
   });
 }
+
+const FIGURES = {
+  requests: [],
+  connections: 0,
+  committed: 7,
+  undecided: 0,
+  keys: 0,
+  openKeys: 0,
+  storeBytes: 0,
+  auditBytes: 0,
+  cpuSeconds: 0,
+  residentBytes: 0,
+};
 
 // One that lags stands at the index of the others from the third question on.
 function digest(id) {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import pino from 'pino';
 import { Firewall } from '../../../src/instance/api/firewall.js';
+import { RequestCounts } from '../../../src/instance/api/request-counts.js';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
 import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
 import { issueCertificate, toPem } from '../../../src/values/certificate.js';
@@ -108,6 +109,7 @@ export class Served {
       authority: AUTHORITY,
       firewall,
       relay: RELAY,
+      counts: new RequestCounts(),
       logger: pino({}, { write: (line: string) => void log.push(line) }),
       tls: await selfSigned(),
       ...(requestMsMax === undefined ? {} : { requestMsMax }),

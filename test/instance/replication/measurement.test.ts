@@ -145,8 +145,43 @@ describe('measurement', () => {
   });
 });
 
+describe('the measurement of a bundled program', () => {
+  /** The same installation with its program in one directory, which loads one package from outside. */
+  function bundled(): { root: string; program: string } {
+    const root = installation();
+    const program = join(root, 'dist/program/instance');
+    write(join(program, 'main.js'), 'all of it');
+    write(join(program, 'packages.json'), JSON.stringify({ packages: ['one'] }));
+    return { root, program };
+  }
+
+  it('counts the files of the program and the packages that it names, with what these use', () => {
+    const { root, program } = bundled();
+    const plain = measure({ module: MODULE, root, program });
+    const names = plain.components.map(({ name }) => name);
+    expect(names.filter((name) => /^(?:code|package)\b/.test(name))).toEqual([
+      'code',
+      'package/one',
+      'package/one/node_modules/two',
+    ]);
+    for (const [path, name] of [
+      ['dist/program/instance/main.js', 'code'],
+      ['dist/program/instance/packages.json', 'code'],
+      ['node_modules/one/index.js', 'package/one'],
+      ['node_modules/one/node_modules/two/build/two.node', 'package/one/node_modules/two'],
+      ['build/Release/trivet_pkcs11.node', 'addon'],
+    ] as const) {
+      const other = bundled();
+      appendFileSync(join(other.root, path), ' ');
+      expect(differing(plain, measure({ module: MODULE, ...other }))).toEqual([name]);
+    }
+    write(join(root, 'dist/instance/api/main.js'), 'changed'); // what the bundle was made of does not run
+    expect(measure({ module: MODULE, root, program })).toEqual(plain);
+  });
+});
+
 describe('a process that measures itself', () => {
-  const program = join(repository, 'dist/instance/measure.js');
+  const program = join(repository, 'dist/program/instance/measure.js');
   const measured = (nodeOptions: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Measurement =>
     JSON.parse(
       execFileSync(process.execPath, [...nodeOptions, program, MODULE], { env, encoding: 'utf8' }),
@@ -161,6 +196,11 @@ describe('a process that measures itself', () => {
     const preload = join(home, 'preload.cjs');
     writeFileSync(preload, '');
     expect(differing(plain, measured(['--require', preload])).sort()).toEqual(['options', 'other-code']);
-    expect(plain.components.some(({ name }) => name === 'package/express')).toBe(true);
+    const packages = plain.components.filter(({ name }) => name.startsWith('package/'));
+    expect(packages.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['package/better-sqlite3-multiple-ciphers', 'package/bindings']),
+    );
+    // In the file of the program.
+    expect(packages.map(({ name }) => name)).not.toContain('package/express');
   });
 });
