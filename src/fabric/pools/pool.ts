@@ -86,6 +86,8 @@ export interface PoolPatience {
   readonly returnMs: number;
   /** For all instances to stand at one index. */
   readonly digestMs: number;
+  /** For all members to protect keys. */
+  readonly protectMs: number;
 }
 
 const PATIENCE: PoolPatience = {
@@ -94,6 +96,7 @@ const PATIENCE: PoolPatience = {
   leaveMs: 20_000,
   returnMs: 120_000,
   digestMs: 20_000,
+  protectMs: 10_000,
 };
 /** Before a process that the system refused is tried again. */
 const SPAWN_PAUSE_MS = 1_000;
@@ -147,6 +150,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   readonly #questions = new Map<string, (said: Said<Question>) => void>();
   #clockOffset: Seconds;
   #network: NetworkRules = OPEN_NETWORK;
+  #protected = false;
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -282,6 +286,25 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.race([Promise.all(all), patience]);
     clearTimeout(timer);
     return [...unconfirmed];
+  }
+
+  /** Keys are to be protected from being purged early, from now on and for good. */
+  wantProtection(): void {
+    if (this.#protected) return;
+    this.#protected = true;
+    for (const { process } of this.#living()) process.tell({ kind: 'protect' });
+  }
+
+  /** The same; resolves when every member goes by it, and throws a {@link PoolError} when that takes too long. */
+  async protect(): Promise<void> {
+    this.wantProtection();
+    const { protectMs } = this.#patience;
+    const holds = (): boolean =>
+      this.#slots.every((slot) => !this.#inSync(slot) || slot.process.report?.purgeProtection === true);
+    if (await this.#untilStill(holds, protectMs)) return;
+    throw new PoolError(
+      `pool ${this.name} does not say within ${protectMs / 1_000} s that its keys are protected`,
+    );
   }
 
   /** Who may reach the pool's data plane. */
@@ -571,6 +594,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       clockOffset: this.#clockOffset,
       found: this.#view.view === undefined,
     });
+    if (this.#protected) process.tell({ kind: 'protect' });
     void process.ended.then((reason) => this.#bury(slot, process, reason));
     return process;
   }

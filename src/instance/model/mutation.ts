@@ -127,6 +127,11 @@ export interface KeyPurged extends Envelope {
   readonly due?: true;
 }
 
+/** Keys are not purged before the end of their retention, from now on and for good. */
+export interface PurgeProtectionSet extends Envelope {
+  readonly kind: 'PurgeProtectionSet';
+}
+
 export interface SettingChanged extends Envelope {
   readonly kind: 'SettingChanged';
   readonly name: SettingName;
@@ -170,7 +175,13 @@ export interface RoleAssignmentDeleted extends Envelope {
 }
 
 export type Mutation =
-  PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation;
+  | PoolFounded
+  | ActivationMutation
+  | PurgeProtectionSet
+  | SettingChanged
+  | TrustChanged
+  | KeyMutation
+  | RoleMutation;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
@@ -201,6 +212,7 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
       return [mutation.key.sealed];
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
     case 'RotationPolicySet':
