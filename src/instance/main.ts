@@ -360,6 +360,7 @@ async function run(channel: Channel): Promise<void> {
     committed: store.applied,
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
+    purgeProtection: store.state.get('pool', POOL)?.purgeProtection ?? false,
     rootCertificate: tls.root,
     ownerFingerprint: ownerFingerprint(hsm),
   });
@@ -379,6 +380,7 @@ async function run(channel: Channel): Promise<void> {
       process.exit(0);
     })
     .catch((error: unknown) => void fail(error));
+  channel.each('protect', () => schedule.protect());
   channel.each('retire', () => replication.retire());
   channel.each('declined', ({ epoch, member }) => replication.declined(epoch, member));
   channel.each('digest', ({ id }) => {

@@ -246,3 +246,18 @@ test('resources: killed while an HSM is founded, and while one is purged, the fa
   await takeCryptoRoles(pool, third);
   expect((await third.call('POST', '/keys/k/create', { kty: 'EC' })).status).toBe(200);
 }, 300_000);
+
+test('resources: purge protection that is switched on holds for the keys too, and after a restart', async () => {
+  const third = await arm.dataClient('third');
+  const level = async (): Promise<unknown> =>
+    at((await third.call('GET', '/keys/k')).body, 'attributes', 'recoveryLevel');
+  expect(await level()).toBe('Recoverable+Purgeable');
+  const on = await arm.ask('PATCH', `${HSMS}/third`, { properties: { enablePurgeProtection: true } });
+  expect([on.status, at(on.body, 'properties', 'enablePurgeProtection')]).toEqual([200, true]);
+  expect(await level()).toBe('Recoverable');
+  expect((await third.call('DELETE', '/keys/k')).status).toBe(200);
+  const refused = await third.call('DELETE', '/deletedkeys/k');
+  expect([refused.status, refused.text]).toEqual([403, refused.text]);
+  expect(pool.command('pool', 'restart', '--pool', 'third').err).toBe('');
+  expect((await third.call('DELETE', '/deletedkeys/k')).status).toBe(403);
+}, 120_000);

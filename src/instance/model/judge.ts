@@ -4,7 +4,7 @@ import { applyToRoles } from './rbac/apply.js';
 import { permit } from './rbac/permit.js';
 import { applyToKeys } from './keys/apply.js';
 import { applyToActivation } from './activation.js';
-import { changeSetting, found, POOL } from './pool.js';
+import { changeSetting, found, POOL, protect } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
 import { changeTrust } from './trust.js';
@@ -38,6 +38,8 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
   ) {
     return applyToActivation(state, mutation);
   }
+  // The owner of the HSM may decide it before anybody has activated it.
+  if (mutation.kind === 'PurgeProtectionSet') return protect(state);
   if (state.get('pool', POOL)?.activation !== 'Active')
     return new Refusal('NotActivated', 'The HSM is not activated');
   switch (mutation.kind) {
@@ -71,6 +73,7 @@ export function tagsOf(mutation: Mutation): Tag[] {
     case 'TransferKeyMade':
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
       return ['pool'];

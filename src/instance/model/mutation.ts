@@ -129,6 +129,11 @@ export interface KeyPurged extends Envelope {
   readonly due?: true;
 }
 
+/** Keys are not purged before the end of their retention, from now on and for good. */
+export interface PurgeProtectionSet extends Envelope {
+  readonly kind: 'PurgeProtectionSet';
+}
+
 export interface SettingChanged extends Envelope {
   readonly kind: 'SettingChanged';
   readonly name: SettingName;
@@ -172,7 +177,13 @@ export interface RoleAssignmentDeleted extends Envelope {
 }
 
 export type Mutation =
-  PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation;
+  | PoolFounded
+  | ActivationMutation
+  | PurgeProtectionSet
+  | SettingChanged
+  | TrustChanged
+  | KeyMutation
+  | RoleMutation;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
@@ -203,6 +214,7 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
       return [mutation.key.sealed];
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
     case 'RotationPolicySet':

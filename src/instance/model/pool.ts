@@ -107,6 +107,13 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
   return [...changes, ...assign(state, wished, mutation.assignmentIds)];
 }
 
+/** Protects keys from early purges; nothing takes it back. */
+export function protect(state: State): Change[] {
+  const pool = state.get('pool', POOL);
+  assert(pool !== undefined, 'a pool that hears of its owner is founded');
+  return pool.purgeProtection ? [] : [put('pool', POOL, { ...pool, purgeProtection: true })];
+}
+
 /** Changes a setting of a founded pool. */
 export function changeSetting(state: State, { name, value }: SettingChanged): Change[] {
   const pool = state.get('pool', POOL);
