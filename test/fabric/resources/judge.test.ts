@@ -46,6 +46,20 @@ function put(name: string, group: string, properties: Record<string, unknown>): 
   });
 }
 
+function nextReport({ state }: Given): Wish {
+  const waiting = state.hsms.find(({ phase }) => phase in REPORT_OF);
+  return waiting
+    ? { kind: REPORT_OF[waiting.phase as keyof typeof REPORT_OF], poolId: waiting.poolId }
+    : { kind: 'TimePassed' };
+}
+
+const REPORT_OF = {
+  Provisioning: 'Started',
+  Recovering: 'Started',
+  Deleting: 'Stopped',
+  Purging: 'Destroyed',
+} as const;
+
 /** Something that its pool says, of one of the HSMs that there are. */
 const REPORTS = ['Started', 'StartFailed', 'Stopped', 'Destroyed'] as const;
 
@@ -53,7 +67,7 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
   fc
     .record({
       at: named,
-      protect: fc.constantFrom(undefined, true, false),
+      protect: fc.constantFrom(undefined, true),
       days: fc.constantFrom(undefined, 7, 30),
     })
     .map(({ at, protect, days }) => ({
@@ -111,6 +125,8 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
       return kind === 'StartFailed' ? { kind, poolId, reason: 'no luck' } : { kind, poolId };
     },
   })),
+  // What pools say as a rule: that they are as they were wished.
+  ...[1, 2, 3].map(() => fc.constant({ what: 'the next report', draft: nextReport })),
   fc.constant({ what: 'time passes', draft: (): Wish => ({ kind: 'TimePassed' }) }),
 );
 
