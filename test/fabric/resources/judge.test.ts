@@ -13,6 +13,9 @@ const TENANT = '22222222-2222-4222-8222-222222222222';
 const ADMIN = '33333333-3333-4333-8333-333333333333';
 const DAY = 86_400;
 
+/** Mostly none pass between two wishes: retention should not end before anything else has happened. */
+const DAYS = [...Array<number>(20).fill(0), 5, 40];
+
 /** A small world in which wishes meet one another. */
 const GROUPS = ['one', 'two'];
 const NAMES = ['aaa', 'Bbb', 'ccc'];
@@ -114,7 +117,7 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
       operation: `operation-${count}`,
     }),
   })),
-  fc.constantFrom('Enabled', 'Disabled', 'Warned').map((state) => ({
+  fc.constantFrom('Enabled', 'Enabled', 'Disabled', 'Warned').map((state) => ({
     what: `subscription ${state}`,
     draft: (): Wish => ({ kind: 'SetSubscription', state }),
   })),
@@ -192,7 +195,7 @@ function checkEvents(state: ResourceState): void {
 
 test('judge: no sequence of wishes frees a held name, purges what is protected, or loses an operation', () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(drafts, fc.constantFrom(0, 0, 0, 5, 40)), { maxLength: 40 }), (wishes) => {
+    fc.property(fc.array(fc.tuple(drafts, fc.constantFrom(...DAYS)), { maxLength: 60 }), (wishes) => {
       let given = start;
       for (const [{ draft }, days] of wishes) {
         const { given: next, wish } = step(given, draft, days);
@@ -265,6 +268,34 @@ test('judge: the end of retention purges, protected or not, and not a second bef
     hsms: [{ phase: 'Purging' }],
     events: [{}, {}, { kind: 'purged', time: 7 * DAY }],
   });
+});
+
+test('judge: who deletes what is just being recovered deletes it once, as far as it is charged for', () => {
+  const remove: Draft = ({ count }) => ({
+    kind: 'DeleteHsm',
+    by: ADMIN,
+    group: 'one',
+    name: 'aaa',
+    operation: `operation-${count}`,
+  });
+  const drafts: Draft[] = [
+    put('aaa', 'one', {}),
+    nextReport,
+    remove,
+    nextReport,
+    put('aaa', 'one', { createMode: 'recover' }),
+    remove,
+    nextReport,
+  ];
+  const { state } = drafts.reduce((given, draft) => step(given, draft, 0).given, start);
+  expect(state.hsms).toMatchObject([{ phase: 'Deleted' }]);
+  expect(state.events.map(({ kind }) => kind)).toEqual(['provisioned', 'softDeleted']);
+  expect(state.operations.map(({ kind, status }) => [kind, status])).toEqual([
+    ['create', 'Succeeded'],
+    ['delete', 'Succeeded'],
+    ['recover', 'Failed'],
+    ['delete', 'Succeeded'],
+  ]);
 });
 
 test('judge: five HSMs a region, those that are deleted included; another region takes more', () => {
