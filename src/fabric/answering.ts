@@ -135,9 +135,9 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       meter: parts.meter,
       provider: parts.provider,
     },
-    monitoring: { token: openMetricsToken(places), pools: () => clock.pools() },
     provider: parts.provider,
     keys: keysRoutes(baseOf),
+    monitoring: { token: openMetricsToken(places), pools: () => clock.pools() },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });
 }

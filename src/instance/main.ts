@@ -8,8 +8,8 @@ import { pino } from 'pino';
 import type { InstanceFigures } from '../values/figures.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
-import { RequestCounts } from './api/request-counts.js';
 import { Firewall } from './api/firewall.js';
+import { RequestCounts } from './api/request-counts.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
@@ -382,6 +382,7 @@ async function run(channel: Channel): Promise<void> {
     committed: store.applied,
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
+    purgeProtection: store.state.get('pool', POOL)?.purgeProtection ?? false,
     rootCertificate: tls.root,
     ownerFingerprint: ownerFingerprint(hsm),
   });
@@ -402,6 +403,7 @@ async function run(channel: Channel): Promise<void> {
       process.exit(0);
     })
     .catch((error: unknown) => void fail(error));
+  channel.each('protect', () => schedule.protect());
   channel.each('retire', () => replication.retire());
   channel.each('declined', ({ epoch, member }) => replication.declined(epoch, member));
   channel.each('digest', ({ id }) => {
@@ -602,10 +604,10 @@ async function openService({ start, hsm, audit, channel, firewall }: ServicePart
     pool: { name, domain, dataPort },
     authority,
     logger,
-    counts,
     firewall,
     relay,
     tls,
+    counts,
   });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));

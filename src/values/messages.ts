@@ -146,6 +146,8 @@ export type ToInstance =
   | { readonly kind: 'declined'; readonly epoch: number; readonly member: Member }
   /** Primary: take no more changes, say `retired` once nothing is undecided; another becomes primary then. */
   | { readonly kind: 'retire' }
+  /** Keys are not to be purged early any more, from now on and for good; `serving` says when it holds. */
+  | { readonly kind: 'protect' }
   /** Answered with `digest` of the same `id`. */
   | { readonly kind: 'digest'; readonly id: number }
   /** Answered with `figures` of the same `id`, by one that serves. */
@@ -178,6 +180,8 @@ export interface InstanceReport {
   readonly committed: number;
   readonly keys: number;
   readonly activation: 'Active' | 'NotActivated';
+  /** Keys are not purged before the end of their retention. */
+  readonly purgeProtection: boolean;
   /** PEM of the pool's TLS root; its key is an internal key of the pool, inside the slots. */
   readonly rootCertificate: string;
   /** SHA-256 of the certificate (DER) of the pool's owner, who certifies partitions; lower-case hex. */

@@ -234,6 +234,20 @@ test('pool: restart and digest work on all partitions, and say what they found',
   expect(JSON.parse(differ.out)).toMatchObject({ index: 7, equal: false });
 });
 
+test('subscription: its state is shown and changed', async () => {
+  const { data, ready } = await up('subscription');
+  const shown = await trivet('subscription', 'show', '--data-dir', data);
+  expect([shown.code, shown.out]).toEqual([0, `subscription ${ready.subscriptionId} (Trivet): Enabled\n`]);
+  for (const [command, state] of [
+    ['disable', 'Disabled'],
+    ['warn', 'Warned'],
+    ['enable', 'Enabled'],
+  ] as const) {
+    const changed = await trivet('subscription', command, '--json', '--data-dir', data);
+    expect(JSON.parse(changed.out)).toEqual({ id: ready.subscriptionId, displayName: 'Trivet', state });
+  }
+});
+
 test('principal: a new one is shown once, and a taken name is refused', async () => {
   const { data } = await up('principals');
   const added = await trivet('principal', 'add', 'app', '--json', '--data-dir', data);

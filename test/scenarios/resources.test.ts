@@ -32,7 +32,7 @@ afterAll(() => pool.remove());
 
 const home = (name: string): string => join(pool.directory, 'pools', name);
 
-async function activate(name: string): Promise<void> {
+function activate(name: string): void {
   const place = join(pool.home, `custodians-${name}-${randomBytes(4).toString('hex')}`);
   const certificates = makeCustodians(place);
   must(
@@ -87,7 +87,7 @@ test('resources: a second HSM lives beside the first, and ends without a trace',
   // Nothing but its security domain before that is there.
   let second = await arm.dataClient('second');
   expect((await second.call('GET', '/keys')).status).toBe(403);
-  await activate('second');
+  activate('second');
   await until('the control plane knows it', async () => {
     const { body } = await arm.ask('GET', `${HSMS}/second`);
     return at(body, 'properties', 'securityDomainProperties', 'activationStatus') === 'Active';
@@ -156,7 +156,7 @@ test('resources: a second HSM lives beside the first, and ends without a trace',
   expect(again.body).toMatchObject({
     properties: { securityDomainProperties: { activationStatus: 'NotActivated' } },
   });
-  await activate('second');
+  activate('second');
   second = await arm.dataClient('second');
   await takeCryptoRoles(pool, second);
   expect((await second.call('GET', `/keys/${KEY}`)).status).toBe(404);
@@ -241,8 +241,23 @@ test('resources: killed while an HSM is founded, and while one is purged, the fa
       at((await arm.ask('GET', `${HSMS}/third`)).body, 'properties', 'provisioningState') === 'Succeeded',
     120_000,
   );
-  await activate('third');
+  activate('third');
   const third = await arm.dataClient('third');
   await takeCryptoRoles(pool, third);
   expect((await third.call('POST', '/keys/k/create', { kty: 'EC' })).status).toBe(200);
 }, 300_000);
+
+test('resources: purge protection that is switched on holds for the keys too, and after a restart', async () => {
+  const third = await arm.dataClient('third');
+  const level = async (): Promise<unknown> =>
+    at((await third.call('GET', '/keys/k')).body, 'attributes', 'recoveryLevel');
+  expect(await level()).toBe('Recoverable+Purgeable');
+  const on = await arm.ask('PATCH', `${HSMS}/third`, { properties: { enablePurgeProtection: true } });
+  expect([on.status, at(on.body, 'properties', 'enablePurgeProtection')]).toEqual([200, true]);
+  expect(await level()).toBe('Recoverable');
+  expect((await third.call('DELETE', '/keys/k')).status).toBe(200);
+  const refused = await third.call('DELETE', '/deletedkeys/k');
+  expect([refused.status, refused.text]).toEqual([403, refused.text]);
+  expect(pool.command('pool', 'restart', '--pool', 'third').err).toBe('');
+  expect((await third.call('DELETE', '/deletedkeys/k')).status).toBe(403);
+}, 120_000);

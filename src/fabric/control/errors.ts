@@ -1,5 +1,6 @@
 // Refusals of the control plane: one table from code to HTTP status, one shape.
 import type { ErrorRequestHandler, Response } from 'express';
+import { PoolError } from '../pools/pool-file.js';
 import { ArmRefusal } from '../resources/refusal.js';
 import type { RefusalCode } from '../resources/refusal.js';
 
@@ -77,6 +78,14 @@ export function answerErrors(report: (error: unknown) => void): ErrorRequestHand
     } else if (error instanceof ArmRefusal) {
       const [status, code = error.code] = ARM[error.code];
       send(response, status, code, error.message);
+    } else if (error instanceof PoolError) {
+      // Kept, and done as soon as the pool can.
+      send(
+        response,
+        STATUS_OF.NotConfirmed,
+        'NotConfirmed',
+        `It was not confirmed in time: ${error.message}.`,
+      );
     } else if (isClientError(error)) {
       send(response, error.status, 'BadRequest', error.message);
     } else {

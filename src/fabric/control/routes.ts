@@ -27,10 +27,10 @@ export interface ControlParts {
   /** Who sends this token for the control plane; undefined when it is not good. */
   readonly identify: (token: string) => Promise<Caller | undefined>;
   readonly management: ManagementParts;
-  readonly monitoring: MonitoringParts;
   readonly provider: Provider;
   /** Keys through the control plane; see `arm/keys-mount`. */
   readonly keys: Router | undefined;
+  readonly monitoring: MonitoringParts;
   readonly report: (error: unknown) => void;
 }
 

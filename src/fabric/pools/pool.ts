@@ -92,6 +92,8 @@ export interface PoolPatience {
   readonly digestMs: number;
   /** For an instance that serves to take network rules. */
   readonly networkMs: number;
+  /** For all members to protect keys. */
+  readonly protectMs: number;
 }
 
 const PATIENCE: PoolPatience = {
@@ -101,6 +103,7 @@ const PATIENCE: PoolPatience = {
   returnMs: 120_000,
   digestMs: 20_000,
   networkMs: 5_000,
+  protectMs: 10_000,
 };
 /** Before a process that the system refused is tried again. */
 const SPAWN_PAUSE_MS = 1_000;
@@ -156,6 +159,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
   /** Settles when every instance goes by the newest rules. */
   #networkTold: Promise<void> = Promise.resolve();
+  #protected = false;
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -291,6 +295,25 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.race([Promise.all(all), patience]);
     clearTimeout(timer);
     return [...unconfirmed];
+  }
+
+  /** Keys are to be protected from being purged early, from now on and for good. */
+  wantProtection(): void {
+    if (this.#protected) return;
+    this.#protected = true;
+    for (const { process } of this.#living()) process.tell({ kind: 'protect' });
+  }
+
+  /** The same; resolves when every member goes by it, and throws a {@link PoolError} when that takes too long. */
+  async protect(): Promise<void> {
+    this.wantProtection();
+    const { protectMs } = this.#patience;
+    const holds = (): boolean =>
+      this.#slots.every((slot) => !this.#inSync(slot) || slot.process.report?.purgeProtection === true);
+    if (await this.#untilStill(holds, protectMs)) return;
+    throw new PoolError(
+      `pool ${this.name} does not say within ${protectMs / 1_000} s that its keys are protected`,
+    );
   }
 
   /** Its name and port as clients see them. */
@@ -608,6 +631,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       network: this.#network,
       found: this.#view.view === undefined,
     });
+    if (this.#protected) process.tell({ kind: 'protect' });
     void process.ended.then((reason) => this.#bury(slot, process, reason));
     return process;
   }

@@ -147,7 +147,7 @@ export class Provider {
    */
   async act(wish: Wish): Promise<ResourceState> {
     const state = this.#submit(wish);
-    await this.#tellNetwork();
+    await this.#tellPools();
     return state;
   }
 
@@ -211,8 +211,13 @@ export class Provider {
     this.#submitOwn(told);
   }
 
-  async #tellNetwork(): Promise<void> {
-    await Promise.all(this.#state.hsms.map((hsm) => this.pool(hsm.pool)?.setNetwork(networkRulesOf(hsm))));
+  async #tellPools(): Promise<void> {
+    const told = this.#state.hsms.map(async (hsm) => {
+      const pool = this.pool(hsm.pool);
+      await pool?.setNetwork(networkRulesOf(hsm));
+      if (pool && hsm.purgeProtection && hsm.phase === 'Running') await pool.protect();
+    });
+    await Promise.all(told);
   }
 
   /** Works on a pool until it is as it should be; one worker a name. */
@@ -283,6 +288,7 @@ export class Provider {
     const running = { poolId: hsm.poolId, pool, open: false };
     this.#running.set(hsm.pool, running);
     try {
+      if (hsm.purgeProtection) pool.wantProtection();
       await pool.setNetwork(networkRulesOf(hsm));
       await pool.ready();
       running.open = true;

@@ -30,8 +30,8 @@ import {
   type Operation,
 } from './operations.js';
 import { readJson } from './read-json.js';
-import type { RequestCounts } from './request-counts.js';
 import { createIsRelayed } from './relay.js';
+import type { RequestCounts } from './request-counts.js';
 import { reply } from './responder.js';
 import { findRoute, findRouteThroughArm } from './router.js';
 import type { Route } from './routes.js';
@@ -43,11 +43,11 @@ export interface ApiOptions {
   /** `https://host:port/{tenantId}`, named in the challenge. */
   readonly authority: string;
   readonly logger: Logger;
-  readonly counts: RequestCounts;
   /** Who may come in at all. */
   readonly firewall: Pick<Firewall, 'admits'>;
   /** Absent: nothing is passed on from the control plane. */
   readonly relay?: Relay | undefined;
+  readonly counts: RequestCounts;
 }
 
 /** For the log only: the client left before its request was whole, and no status was sent. */
@@ -83,7 +83,7 @@ interface Asked {
 
 /** The handler of all requests of one instance. */
 export function createApi(options: ApiOptions): Handle {
-  const { hsm, audit, pool, authority, logger, counts, firewall, relay } = options;
+  const { hsm, audit, pool, authority, logger, firewall, relay, counts } = options;
   const namesOf = createNames(pool, authority);
   const issuers = tokenKeys();
   const identify = createIdentify(hsm, audienceOf(pool.domain), issuers);

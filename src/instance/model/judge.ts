@@ -5,7 +5,7 @@ import { permit } from './rbac/permit.js';
 import { applyToJobs } from './jobs/apply.js';
 import { applyToKeys } from './keys/apply.js';
 import { applyToActivation } from './activation.js';
-import { changeSetting, closedBy, found, POOL } from './pool.js';
+import { changeSetting, closedBy, found, POOL, protect } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
 import { changeTrust } from './trust.js';
@@ -41,6 +41,8 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
   ) {
     return applyToActivation(state, mutation);
   }
+  // The owner of the HSM may decide it before anybody has activated it.
+  if (mutation.kind === 'PurgeProtectionSet') return protect(state);
   const pool = state.get('pool', POOL);
   if (pool?.activation !== 'Active') return new Refusal('NotActivated', 'The HSM is not activated');
   switch (mutation.kind) {
@@ -90,6 +92,7 @@ export function tagsOf(mutation: Mutation): Tag[] {
     case 'TransferKeyMade':
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
       return ['pool'];

@@ -133,6 +133,11 @@ export interface KeyPurged extends Envelope {
   readonly due?: true;
 }
 
+/** Keys are not purged before the end of their retention, from now on and for good. */
+export interface PurgeProtectionSet extends Envelope {
+  readonly kind: 'PurgeProtectionSet';
+}
+
 export interface SettingChanged extends Envelope {
   readonly kind: 'SettingChanged';
   readonly name: SettingName;
@@ -241,15 +246,16 @@ export interface RestoreSwitched extends Envelope {
 }
 
 export type Mutation =
-  PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation | JobMutation;
+  | PoolFounded
+  | ActivationMutation
+  | PurgeProtectionSet
+  | SettingChanged
+  | TrustChanged
+  | KeyMutation
+  | RoleMutation
+  | JobMutation;
 export type JobMutation =
-  | JobStarted
-  | JobTaken
-  | JobProgressed
-  | JobFinished
-  | RestoreStaged
-  | StagingRemoved
-  | RestoreSwitched;
+  JobStarted | JobTaken | JobProgressed | JobFinished | RestoreStaged | StagingRemoved | RestoreSwitched;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
@@ -288,6 +294,7 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
     case 'RestoreSwitched':
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
     case 'RotationPolicySet':

@@ -120,6 +120,13 @@ export function closedBy({ job }: Pool): Refusal | undefined {
   return new Refusal('Restoring', 'A full restore is running.');
 }
 
+/** Protects keys from early purges; nothing takes it back. */
+export function protect(state: State): Change[] {
+  const pool = state.get('pool', POOL);
+  assert(pool !== undefined, 'a pool that hears of its owner is founded');
+  return pool.purgeProtection ? [] : [put('pool', POOL, { ...pool, purgeProtection: true })];
+}
+
 /** Changes a setting of a founded pool. */
 export function changeSetting(state: State, { name, value }: SettingChanged): Change[] {
   const pool = state.get('pool', POOL);

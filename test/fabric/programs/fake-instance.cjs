@@ -18,6 +18,7 @@ let store;
 let view;
 let leasing;
 let draining = false;
+let protectedKeys = false;
 const connections = new Set();
 const proposed = new Set();
 
@@ -37,6 +38,10 @@ process.on('message', (message, socket) => {
       return undefined;
     case 'declined':
       proposed.delete(message.member.store);
+      return undefined;
+    case 'protect':
+      protectedKeys = true;
+      if (view) follow(view);
       return undefined;
     case 'retire':
       process.send({ kind: 'retired' });
@@ -208,6 +213,7 @@ function follow(newest) {
       committed: 0,
       keys: 0,
       activation: 'Active',
+      purgeProtection: protectedKeys || started.founding.purgeProtection === true,
       ownerFingerprint: wish.disagreesOnOwner === instance ? 'ff'.repeat(32) : '0f'.repeat(32),
       rootCertificate: wish.disagrees === instance ? 'another' : (wish.root ?? 'a root'),
     },

@@ -13,6 +13,9 @@ const TENANT = '22222222-2222-4222-8222-222222222222';
 const ADMIN = '33333333-3333-4333-8333-333333333333';
 const DAY = 86_400;
 
+/** Mostly none pass between two wishes: retention should not end before anything else has happened. */
+const DAYS = [...Array<number>(20).fill(0), 5, 40];
+
 /** A small world in which wishes meet one another. */
 const GROUPS = ['one', 'two'];
 const NAMES = ['aaa', 'Bbb', 'ccc'];
@@ -46,6 +49,20 @@ function put(name: string, group: string, properties: Record<string, unknown>): 
   });
 }
 
+function nextReport({ state }: Given): Wish {
+  const waiting = state.hsms.find(({ phase }) => phase in REPORT_OF);
+  return waiting
+    ? { kind: REPORT_OF[waiting.phase as keyof typeof REPORT_OF], poolId: waiting.poolId }
+    : { kind: 'TimePassed' };
+}
+
+const REPORT_OF = {
+  Provisioning: 'Started',
+  Recovering: 'Started',
+  Deleting: 'Stopped',
+  Purging: 'Destroyed',
+} as const;
+
 /** Something that its pool says, of one of the HSMs that there are. */
 const REPORTS = ['Started', 'StartFailed', 'Stopped', 'Destroyed'] as const;
 
@@ -53,7 +70,7 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
   fc
     .record({
       at: named,
-      protect: fc.constantFrom(undefined, true, false),
+      protect: fc.constantFrom(undefined, true),
       days: fc.constantFrom(undefined, 7, 30),
     })
     .map(({ at, protect, days }) => ({
@@ -100,7 +117,7 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
       operation: `operation-${count}`,
     }),
   })),
-  fc.constantFrom('Enabled', 'Disabled', 'Warned').map((state) => ({
+  fc.constantFrom('Enabled', 'Enabled', 'Disabled', 'Warned').map((state) => ({
     what: `subscription ${state}`,
     draft: (): Wish => ({ kind: 'SetSubscription', state }),
   })),
@@ -111,6 +128,8 @@ const drafts: fc.Arbitrary<{ what: string; draft: Draft }> = fc.oneof(
       return kind === 'StartFailed' ? { kind, poolId, reason: 'no luck' } : { kind, poolId };
     },
   })),
+  // What pools say as a rule: that they are as they were wished.
+  ...[1, 2, 3].map(() => fc.constant({ what: 'the next report', draft: nextReport })),
   fc.constant({ what: 'time passes', draft: (): Wish => ({ kind: 'TimePassed' }) }),
 );
 
@@ -176,7 +195,7 @@ function checkEvents(state: ResourceState): void {
 
 test('judge: no sequence of wishes frees a held name, purges what is protected, or loses an operation', () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(drafts, fc.constantFrom(0, 0, 0, 5, 40)), { maxLength: 40 }), (wishes) => {
+    fc.property(fc.array(fc.tuple(drafts, fc.constantFrom(...DAYS)), { maxLength: 60 }), (wishes) => {
       let given = start;
       for (const [{ draft }, days] of wishes) {
         const { given: next, wish } = step(given, draft, days);
@@ -249,6 +268,34 @@ test('judge: the end of retention purges, protected or not, and not a second bef
     hsms: [{ phase: 'Purging' }],
     events: [{}, {}, { kind: 'purged', time: 7 * DAY }],
   });
+});
+
+test('judge: who deletes what is just being recovered deletes it once, as far as it is charged for', () => {
+  const remove: Draft = ({ count }) => ({
+    kind: 'DeleteHsm',
+    by: ADMIN,
+    group: 'one',
+    name: 'aaa',
+    operation: `operation-${count}`,
+  });
+  const drafts: Draft[] = [
+    put('aaa', 'one', {}),
+    nextReport,
+    remove,
+    nextReport,
+    put('aaa', 'one', { createMode: 'recover' }),
+    remove,
+    nextReport,
+  ];
+  const { state } = drafts.reduce((given, draft) => step(given, draft, 0).given, start);
+  expect(state.hsms).toMatchObject([{ phase: 'Deleted' }]);
+  expect(state.events.map(({ kind }) => kind)).toEqual(['provisioned', 'softDeleted']);
+  expect(state.operations.map(({ kind, status }) => [kind, status])).toEqual([
+    ['create', 'Succeeded'],
+    ['delete', 'Succeeded'],
+    ['recover', 'Failed'],
+    ['delete', 'Succeeded'],
+  ]);
 });
 
 test('judge: five HSMs a region, those that are deleted included; another region takes more', () => {

@@ -5,8 +5,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import pino from 'pino';
-import { RequestCounts } from '../../../src/instance/api/request-counts.js';
 import { Firewall } from '../../../src/instance/api/firewall.js';
+import { RequestCounts } from '../../../src/instance/api/request-counts.js';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
 import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
 import { issueCertificate, toPem } from '../../../src/values/certificate.js';
@@ -107,9 +107,9 @@ export class Served {
       audit,
       pool: { name: 'dev', domain: DOMAIN, dataPort: DATA_PORT },
       authority: AUTHORITY,
-      counts: new RequestCounts(),
       firewall,
       relay: RELAY,
+      counts: new RequestCounts(),
       logger: pino({}, { write: (line: string) => void log.push(line) }),
       tls: await selfSigned(),
       ...(requestMsMax === undefined ? {} : { requestMsMax }),
