@@ -27,7 +27,7 @@ import {
 import { withSealingKeys, type SealingKeys } from './sealing-keys.js';
 
 /** Bytes of records after which a part ends. */
-export const PART_BYTES = 2 * 1024 * 1024;
+export const PART_BYTES = 1024 * 1024;
 
 export interface BackupSource {
   readonly hsm: Pick<Hsm, 'state' | 'partition' | 'now'>;
