@@ -241,13 +241,7 @@ export interface RestoreSwitched extends Envelope {
 export type Mutation =
   PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation | JobMutation;
 export type JobMutation =
-  | JobStarted
-  | JobTaken
-  | JobProgressed
-  | JobFinished
-  | RestoreStaged
-  | StagingRemoved
-  | RestoreSwitched;
+  JobStarted | JobTaken | JobProgressed | JobFinished | RestoreStaged | StagingRemoved | RestoreSwitched;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;

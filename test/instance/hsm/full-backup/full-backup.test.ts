@@ -164,9 +164,9 @@ describe('a full backup', () => {
 
   it('a part whose acknowledgement was lost is found to be there', async () => {
     const source = await filled();
-    const { putNew } = source.container;
+    const putNew = source.container.putNew.bind(source.container);
     source.container.putNew = async (name, bytes) => {
-      await putNew.call(source.container, name, bytes);
+      await putNew(name, bytes);
       return false; // as of the second try
     };
     const folder = await source.backup();
