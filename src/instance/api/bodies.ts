@@ -156,8 +156,14 @@ const storage = {
   token: optional(z.string().min(1).max(URL_CHARS_MAX)),
   useManagedIdentity: optional(z.boolean()),
 };
-/** One segment of a path. */
-const folder = z.string().regex(/^(?!\.\.?$)[A-Za-z0-9._-]{1,128}$/, { message: 'not the name of a folder' });
+/**
+ * The name of a folder; with that of its container before it where clients take the first segment of a URL for the
+ * container, which is an account on a host that serves several.
+ */
+const SEGMENT = '(?!\\.\\.?(?:/|$))[A-Za-z0-9._-]{1,128}';
+const folder = z
+  .string()
+  .regex(new RegExp(`^${SEGMENT}(?:/${SEGMENT})?$`), { message: 'not the name of a folder' });
 
 export const fullBackupBody = z.object(storage);
 export const backupCheckBody = z.object({

@@ -28,29 +28,25 @@ export async function checkBackup({ hsm, caller }: Call, body: BackupCheckBody):
 
 /** `PUT /restore`. */
 export async function restore({ hsm, caller }: Call, body: FullRestoreBody): Promise<string> {
-  const { sasTokenParameters, folderToRestore: folder } = body;
-  const job = await startJob(hsm, caller, {
-    kind: 'restore',
-    storage: storageOf(sasTokenParameters),
-    folder,
-  });
+  const place = placeOf(body.sasTokenParameters, body.folderToRestore);
+  const job = await startJob(hsm, caller, { kind: 'restore', ...place });
   return jobText(job, 'restore');
 }
 
 /** `PUT /prerestore`: whether a restore could be begun and, where a backup is named, whether all of that is sound. */
 export async function checkRestore({ hsm, caller }: Call, body: RestoreCheckBody): Promise<string> {
-  const { sasTokenParameters, folderToRestore: folder } = body;
-  const storage = sasTokenParameters && storageOf(sasTokenParameters);
-  if ((storage === undefined) !== (folder === undefined))
+  const { sasTokenParameters, folderToRestore } = body;
+  if ((sasTokenParameters === undefined) !== (folderToRestore === undefined))
     bad("Properties 'sasTokenParameters' and 'folderToRestore' are given together");
-  return jobText(await startJob(hsm, caller, { kind: 'restore-check', storage, folder }), 'restore');
+  const place =
+    sasTokenParameters && folderToRestore !== undefined && placeOf(sasTokenParameters, folderToRestore);
+  return jobText(await startJob(hsm, caller, { kind: 'restore-check', ...place }), 'restore');
 }
 
 /** `PUT /keys/{name}/restore`: one key with all its versions. */
 export async function restoreKey({ hsm, caller, name }: Call, body: KeyFromBackupBody): Promise<string> {
-  const { sasTokenParameters, folder } = body;
-  const storage = storageOf(sasTokenParameters);
-  return jobText(await startJob(hsm, caller, { kind: 'key-restore', storage, folder, key: name }), 'restore');
+  const place = placeOf(body.sasTokenParameters, body.folder);
+  return jobText(await startJob(hsm, caller, { kind: 'key-restore', ...place, key: name }), 'restore');
 }
 
 /** `GET /{backup,restore}/{jobId}/pending`. */
@@ -73,6 +69,17 @@ function jobText(
     jobId: id,
     ...(family === 'backup' && { azureStorageBlobContainerUri: folderUrl ?? null }),
   });
+}
+
+function placeOf(
+  parameters: FullBackupBody,
+  text: string,
+): { readonly storage: StorageWish; readonly folder: string } {
+  const storage = storageOf(parameters);
+  const [first = '', second] = text.split('/');
+  if (second === undefined) return { storage, folder: first };
+  const container = `${storage.container.replace(/\/+$/, '')}/${first}`;
+  return { storage: { ...storage, container }, folder: second };
 }
 
 function maybeStorage(body: BackupCheckBody): StorageWish | undefined {

@@ -9,7 +9,14 @@ import { changeSetting, closedBy, found, POOL, protect } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
 import { changeTrust } from './trust.js';
-import type { KeyMutation, Mutation, RoleMutation, SettingChanged, TrustChanged } from './mutation.js';
+import type {
+  JobMutation,
+  KeyMutation,
+  Mutation,
+  RoleMutation,
+  SettingChanged,
+  TrustChanged,
+} from './mutation.js';
 
 type ContentMutation = KeyMutation | RoleMutation | SettingChanged | TrustChanged;
 
@@ -45,19 +52,23 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
   if (mutation.kind === 'PurgeProtectionSet') return protect(state);
   const pool = state.get('pool', POOL);
   if (pool?.activation !== 'Active') return new Refusal('NotActivated', 'The HSM is not activated');
-  switch (mutation.kind) {
-    case 'JobStarted':
-    case 'JobTaken':
-    case 'JobProgressed':
-    case 'JobFinished':
-    case 'RestoreStaged':
-    case 'StagingRemoved':
-    case 'RestoreSwitched':
-      return applyToJobs(state, pool, mutation);
-    default:
-      // Whatever it changed would be replaced.
-      return closedBy(pool) ?? applyToContents(state, mutation);
-  }
+  if (isOfJob(mutation)) return applyToJobs(state, pool, mutation);
+  // Whatever it changed would be replaced.
+  return closedBy(pool) ?? applyToContents(state, mutation);
+}
+
+const ofJobs: Readonly<Record<JobMutation['kind'], true>> = {
+  JobStarted: true,
+  JobTaken: true,
+  JobProgressed: true,
+  JobFinished: true,
+  RestoreStaged: true,
+  StagingRemoved: true,
+  RestoreSwitched: true,
+};
+
+function isOfJob(mutation: JobMutation | ContentMutation): mutation is JobMutation {
+  return Object.hasOwn(ofJobs, mutation.kind);
 }
 
 function applyToContents(state: State, mutation: ContentMutation): Change[] | Refusal {

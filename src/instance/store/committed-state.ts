@@ -199,7 +199,9 @@ export class CommittedState<Tables extends object> {
 function storedTable(database: Connection, name: string): Stored {
   const table = tableOf(name);
   const get: Statement = database.prepare(`SELECT record FROM ${table} WHERE id = ?`).pluck();
-  const idsAfter: Statement = database.prepare(`SELECT id FROM ${table} WHERE id > ? ORDER BY id LIMIT ?`).pluck();
+  const idsAfter: Statement = database
+    .prepare(`SELECT id FROM ${table} WHERE id > ? ORDER BY id LIMIT ?`)
+    .pluck();
   const count: Statement = database.prepare(`SELECT count(*) FROM ${table}`).pluck();
   return {
     record: (id) => get.get(id) as Buffer | undefined,

@@ -97,7 +97,11 @@ describe('POST /backup', () => {
       { storageResourceUri: CONTAINER, useManagedIdentity: true },
       [400, 'NotSupported'],
     ],
-    ['a storage that is not allowed', { ...SAS, storageResourceUri: 'https://evil/backups' }, [403, 'Forbidden']],
+    [
+      'a storage that is not allowed',
+      { ...SAS, storageResourceUri: 'https://evil/backups' },
+      [403, 'Forbidden'],
+    ],
     ['no container', { ...SAS, storageResourceUri: 'https://localhost:10000/' }, [400, 'BadParameter']],
   ])('%s is refused, and nothing begins', async (_what, body, expected) => {
     const answer = await post('/backup', body);
@@ -170,6 +174,14 @@ describe('restores', () => {
     expect((await served.ask('GET', '/keys/k')).text).toBe(text);
   });
 
+  it('a folder may be given with its container, as clients cut the URL of a host that serves several accounts', async () => {
+    const folder = await folderOf();
+    const sasTokenParameters = { ...SAS, storageResourceUri: CONTAINER.replace('/backups', '') };
+    const answer = await put('/prerestore', { sasTokenParameters, folderToRestore: `backups/${folder}` });
+    expect((await ended('restore', answer))['status']).toBe('Succeeded');
+    expect(served.hsm.state.get('jobs', idOf(answer))).toMatchObject({ container: CONTAINER, folder });
+  });
+
   it('PUT /prerestore checks with and without a backup, and changes nothing', async () => {
     const folderToRestore = await folderOf();
     const sasTokenParameters = SAS;
@@ -181,7 +193,7 @@ describe('restores', () => {
     expect(problemOf(await put('/prerestore', { folderToRestore }))).toEqual([400, 'BadParameter']);
   });
 
-  it.each(['', '..', 'a/b', 'a%2fb', 'a?b', 'x'.repeat(200)])(
+  it.each(['', '..', 'a/..', '../a', '/a', 'a/', 'a/b/c', 'a%2fb', 'a?b', 'x'.repeat(200)])(
     'a folder is one name: %j is refused',
     async (folderToRestore) => {
       expect(problemOf(await put('/restore', { sasTokenParameters: SAS, folderToRestore }))).toEqual([

@@ -69,7 +69,9 @@ export function openContainer({ url, token, host }: ContainerAddress): Container
     }
   };
   return {
-    put: async (name, bytes) => void (await put(name, bytes, false)),
+    put: async (name, bytes) => {
+      await put(name, bytes, false);
+    },
     putNew: (name, bytes) => put(name, bytes, true),
     get: async (name, bytesMax) => {
       try {

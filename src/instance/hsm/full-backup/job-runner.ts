@@ -267,5 +267,8 @@ async function probe(container: Container, { id }: RunningJob): Promise<void> {
 function plain(error: unknown, token = ''): { message: string; stack?: string } {
   const shown = (text: string): string => (token === '' ? text : text.replaceAll(token, '(token)'));
   if (!(error instanceof Error)) return { message: shown(String(error)) };
-  return { message: shown(error.message), ...(error.stack === undefined ? {} : { stack: shown(error.stack) }) };
+  return {
+    message: shown(error.message),
+    ...(error.stack === undefined ? {} : { stack: shown(error.stack) }),
+  };
 }

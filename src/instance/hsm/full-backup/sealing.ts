@@ -108,9 +108,8 @@ export function openPart(
 
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 const count = z.int().min(0);
+const headShape = z.object({ product: z.literal(PRODUCT), format: z.literal(FORMAT) });
 const manifestShape = z.strictObject({
-  product: z.literal(PRODUCT),
-  format: z.literal(FORMAT),
   backup: hex(32),
   attempt: z.int().min(1),
   salt: hex(64),
@@ -144,12 +143,14 @@ export interface SealedManifest {
 /** @throws JobFailure `BackupCorrupt` for what is no manifest of this format. */
 export function readManifest(bytes: Uint8Array): SealedManifest {
   const [text = '', mac = '', ...rest] = Buffer.from(bytes).toString('utf8').split('\n');
-  const parsed = manifestShape.safeParse(parse(text));
+  const { product, format, ...members } = membersOf(text);
+  const head = headShape.safeParse({ product, format });
+  const parsed = manifestShape.safeParse(members);
   const given = fromBase64url(mac);
-  if (!parsed.success || given === undefined || rest.join('') !== '') {
+  if (!head.success || !parsed.success || given === undefined || rest.join('') !== '') {
     throw corrupt('The manifest of the backup is damaged, or of a format that this build does not read');
   }
-  const { product: _product, format: _format, ...claimed } = parsed.data;
+  const claimed: Manifest = parsed.data;
   return {
     claimed,
     check(key) {
@@ -159,12 +160,14 @@ export function readManifest(bytes: Uint8Array): SealedManifest {
   };
 }
 
-function parse(text: string): unknown {
+function membersOf(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return { ...value };
   } catch {
-    return undefined;
+    // What is no JSON has no members.
   }
+  return {};
 }
 
 function macOf(key: Uint8Array, text: string): Buffer {

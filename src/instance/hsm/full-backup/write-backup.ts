@@ -12,7 +12,7 @@ import { assert } from '../../../values/assert.js';
 import type { Hsm } from '../hsm.js';
 import { ownerFingerprint } from '../partition-certificate.js';
 import type { Container } from './container.js';
-import { corrupt } from './failure.js';
+import { JobFailure } from './failure.js';
 import {
   isBackedUp,
   MANIFEST_BYTES_MAX,
@@ -27,7 +27,7 @@ import {
 import { withSealingKeys, type SealingKeys } from './sealing-keys.js';
 
 /** Bytes of records after which a part ends. */
-export const PART_BYTES = 2 * 1024 * 1024;
+export const PART_BYTES = 1024 * 1024;
 
 export interface BackupSource {
   readonly hsm: Pick<Hsm, 'state' | 'partition' | 'now'>;
@@ -56,14 +56,33 @@ export async function writeBackup(source: BackupSource, job: RunningJob): Promis
     const manifest = await writeParts(source, keys, attempt, folder);
     // Only one attempt ever ends: a partition that was taken for lost changes nothing of what another has finished.
     if (await container.putNew(`${folder}/${MANIFEST_NAME}`, manifest)) return;
-    if (!(await isWhole(source, job))) throw corrupt('The folder of the backup holds another manifest');
+    if (!(await isWhole(source, job))) throw taken();
   });
+}
+
+// Nothing that is there is ever overwritten. What is there may be this very blob, if only its acknowledgement was lost;
+// anything else is of a pool of the same name that began a backup in the same second.
+async function putOnce(container: Container, name: string, bytes: Buffer): Promise<void> {
+  if (await container.putNew(name, bytes)) return;
+  const found = await container.get(name, bytes.length).catch((error: unknown) => {
+    if (error instanceof JobFailure && error.code === 'BackupCorrupt') return undefined; // longer than this one
+    throw error;
+  });
+  if (!found?.equals(bytes)) throw taken();
+}
+
+function taken(): JobFailure {
+  return new JobFailure(
+    'StorageFailed',
+    'The folder of this backup is taken by another backup, which is left as it is; begin again',
+  );
 }
 
 async function isWhole({ hsm, container }: BackupSource, { id, folder }: RunningJob): Promise<boolean> {
   const found = await container.get(`${folder ?? ''}/${MANIFEST_NAME}`, MANIFEST_BYTES_MAX);
   if (!found) return false;
   const sealed = readManifest(found);
+  if (sealed.claimed.backup !== id) return false;
   return withSealingKeys(hsm, sealed.claimed, (keys) =>
     Promise.resolve(sealed.check(keys.manifest).backup === id),
   );
@@ -85,7 +104,7 @@ async function writeParts(
       const number = parts.length + 1;
       const sealed = sealPart(keys.parts, attempt, number, waiting);
       [waiting, bytes] = [[], 0];
-      await container.put(`${folder}/${partName(attempt, number)}`, sealed);
+      await putOnce(container, `${folder}/${partName(attempt, number)}`, sealed);
       parts.push(sealed.length);
     };
     let read = 0;

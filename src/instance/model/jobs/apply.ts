@@ -5,7 +5,14 @@
 // staged only while a full restore runs.
 import { unreachable } from '../../../values/assert.js';
 import type { Seconds } from '../../../values/moments.js';
-import type { JobFinished, JobHold, JobMutation, JobStarted, RestoreStaged, RestoreSwitched } from '../mutation.js';
+import type {
+  JobFinished,
+  JobHold,
+  JobMutation,
+  JobStarted,
+  RestoreStaged,
+  RestoreSwitched,
+} from '../mutation.js';
 import { POOL, type Pool } from '../pool.js';
 import { added, assignmentsAt, isAssigned } from '../rbac/assign.js';
 import { ADMINISTRATOR } from '../rbac/built-in-roles.js';
@@ -58,7 +65,10 @@ export function heldJob(state: State, { id, attempt }: JobHold): RunningJob | Re
 
 function start(state: State, pool: Pool, { wish, owner, authority, time }: JobStarted): Change[] | Refusal {
   if (pool.job) {
-    return new Refusal('JobRunning', `Another backup or restore is running, job ${pool.job.id}; one runs at a time`);
+    return new Refusal(
+      'JobRunning',
+      `Another backup or restore is running, job ${pool.job.id}; one runs at a time`,
+    );
   }
   const why = startRefusal(state, pool, wish);
   if (why) return why;
@@ -115,20 +125,24 @@ function finish(state: State, pool: Pool, job: RunningJob, { error, time }: JobF
 
 /** The changes that end a job; `pool` is the record as it is to be besides. */
 export function ended(pool: Pool, job: RunningJob, time: Seconds, error?: JobError): Change[] {
-  const { job: _running, ...open } = pool;
-  const saved = job.kind === 'backup' && error === undefined;
-  return [
-    put('jobs', job.id, endedRecord(job, time, error)),
-    put('pool', POOL, { ...open, ...(saved && { backedUp: job.started }) }),
-  ];
+  const open: { -readonly [M in keyof Pool]: Pool[M] } = { ...pool };
+  delete open.job;
+  if (job.kind === 'backup' && error === undefined) open.backedUp = job.started;
+  return [put('jobs', job.id, endedRecord(job, time, error)), put('pool', POOL, open)];
 }
 
 function endedRecord(job: RunningJob, time: Seconds, error: JobError | undefined): EndedJob {
-  const { token: _secret, owner: _owner, attempt: _attempt, staged: _staged, ...kept } = job;
-  const done = error === undefined ? job.total : job.done;
+  const { id, kind, container, folder, key, caller, started, total } = job;
   return {
-    ...kept,
-    done,
+    id,
+    kind,
+    ...(container === undefined ? {} : { container }),
+    ...(folder === undefined ? {} : { folder }),
+    ...(key === undefined ? {} : { key }),
+    caller,
+    started,
+    done: error === undefined ? total : job.done,
+    total,
     status: error === undefined ? 'Succeeded' : 'Failed',
     ended: time,
     ...(error === undefined ? {} : { error }),

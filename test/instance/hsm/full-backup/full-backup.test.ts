@@ -8,7 +8,7 @@ import { purgeKey } from '../../../../src/instance/hsm/purge-key.js';
 import { sign } from '../../../../src/instance/hsm/sign.js';
 import { Outage } from '../../../../src/instance/hsm/outage.js';
 import { POOL } from '../../../../src/instance/model/pool.js';
-import { RefusedError } from '../../../../src/instance/model/refusal.js';
+import { Refusal, RefusedError } from '../../../../src/instance/model/refusal.js';
 import { stagedTables } from '../../../../src/instance/model/state.js';
 import { callerOf, FakeHsm, OPERATOR, STRANGER } from '../fake-hsm.js';
 import { Bench, CONTAINER, contentsOf, MemoryContainer, STORAGE_WISH, TOKEN } from './memory.js';
@@ -22,7 +22,7 @@ async function make(hsm: FakeHsm, name: string, tags?: Record<string, string>): 
     spec: { kty: 'EC-HSM', curve: 'P-256' },
     enabled: true,
     ...(tags && { tags }),
-  } as Parameters<typeof createKey>[2]);
+  });
 }
 
 async function filled(container?: MemoryContainer): Promise<Bench> {
@@ -102,8 +102,7 @@ describe('a full backup', () => {
   });
 
   it('is refused to a storage that is not allowed, by port, scheme, user or anything else of its address', async () => {
-    const { hsm, ...bench } = await filled();
-    void bench;
+    const { hsm } = await filled();
     for (const container of [
       'https://localhost:10001/account/backups',
       'https://localhost/account/backups',
@@ -146,6 +145,33 @@ describe('a full backup', () => {
     source.container.before = undefined;
     await source.backup();
     expect(source.hsm.state.get('pool', POOL)?.backedUp).toBeDefined();
+  });
+
+  it('overwrites nothing: in a folder that another backup has taken it fails, and that one stays as it was', async () => {
+    const source = await filled();
+    const folder = await source.backup();
+    const before = new Map(source.container.blobs);
+    for (const gone of ['none', 'manifest']) {
+      if (gone === 'manifest') source.container.blobs.delete(`${folder}/manifest`);
+      const { id } = await source.begin({ kind: 'backup', storage: STORAGE_WISH });
+      const job = source.job(id);
+      source.hsm.state.apply([{ table: 'jobs', id, value: { ...job, folder } }]);
+      await source.runner().look();
+      expect(source.job(id)).toMatchObject({ status: 'Failed', error: { code: 'StorageFailed' } });
+      for (const [name, bytes] of source.container.blobs) expect(bytes).toEqual(before.get(name));
+    }
+  });
+
+  it('a part whose acknowledgement was lost is found to be there', async () => {
+    const source = await filled();
+    const putNew = source.container.putNew.bind(source.container);
+    source.container.putNew = async (name, bytes) => {
+      await putNew(name, bytes);
+      return false; // as of the second try
+    };
+    const folder = await source.backup();
+    const other = await target(source);
+    expect(await other.restore(folder)).toMatchObject({ status: 'Succeeded' });
   });
 
   it('a check writes, and leaves nothing', async () => {
@@ -348,7 +374,7 @@ describe('a full restore', () => {
     other.hsm.submit = async (mutation) => {
       if (mutation.kind === 'RestoreStaged') parts += 1;
       if (mutation.kind === 'RestoreStaged')
-        throw new RefusedError({ code: 'BlobUnreadable', detail: 'it does not open' });
+        throw new RefusedError(new Refusal('BlobUnreadable', 'it does not open'));
       return submit(mutation);
     };
     expect(await other.restore(folder)).toMatchObject({ status: 'Failed', error: { code: 'Refused' } });

@@ -15,6 +15,9 @@ export const CONTAINER = `https://${STORAGE}/account/backups`;
 export const TOKEN = 'sv=2026&sig=secret';
 export const STORAGE_WISH = { container: CONTAINER, token: TOKEN };
 
+/** When the first job begins. */
+const START = 1_800_000_000;
+
 /** Blobs of one container; whatever is asked may fail. */
 export class MemoryContainer implements Container {
   readonly blobs = new Map<string, Buffer>();
@@ -89,6 +92,7 @@ export function contentsOf(state: State): string {
 }
 
 export class Bench {
+  static #begun = 0;
   readonly hsm: FakeHsm;
   readonly ended: (JobError | undefined)[] = [];
   readonly logged: string[] = [];
@@ -126,6 +130,9 @@ export class Bench {
   }
 
   begin(wish: StartWish): Promise<{ readonly id: string }> {
+    // Folders are named by the time, and all pools of a test may write to one container.
+    Bench.#begun += 1;
+    this.hsm.clock = START + Bench.#begun;
     return startJob(this.hsm, callerOf(OPERATOR), wish);
   }
 
