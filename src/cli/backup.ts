@@ -38,7 +38,7 @@ export function addBackup(trivet: Command): void {
 }
 
 function addStatus(group: Command, what: 'backup' | 'restore'): void {
-  withTarget(group.command('status <job id>'))
+  withTarget(group.command('status <job>'))
     .description(`show what became of a ${what}`)
     .action(async (id: string, options: StatusOptions) => {
       const { showJob } = await import('./backup/run.js');
