@@ -43,15 +43,19 @@ export class Session {
   readonly slot: number;
   readonly #native: NativeSession;
 
-  /** Made by {@link Library.openSession}. */
+  /** Made by {@link Library.openSession}, of an open one. */
   constructor(native: NativeSession, slot: number) {
     this.#native = native;
     this.handle = native.handle();
     this.slot = slot;
   }
 
-  info(): SessionInfo {
-    return this.#native.info() as SessionInfo;
+  async info(): Promise<SessionInfo> {
+    return (await this.#native.info()) as SessionInfo;
+  }
+
+  infoSync(): SessionInfo {
+    return this.#native.infoSync() as SessionInfo;
   }
 
   /** Ends the session and with it its session objects. A call in flight is waited for in the background. */
