@@ -21,7 +21,8 @@ const finalNames = [
   'C_DigestFinal',
 ] as const;
 
-class Multipart {
+/** What the operations below have in common. */
+export class Multipart {
   readonly #native: NativeSession;
   readonly #kind: OperationKind;
   readonly #begun: Promise<void>;
@@ -35,6 +36,11 @@ class Multipart {
     this.#begun.catch(() => {
       this.#ended = true;
     });
+  }
+
+  /** True once it has been finished or has failed, and the session is free for another. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   protected add(part: Uint8Array): Promise<Buffer> {
