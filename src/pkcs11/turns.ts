@@ -21,7 +21,7 @@ export interface TurnOptions {
 
 interface Waiting {
   go(): void;
-  refuse(reason: unknown): void;
+  refuse(reason: Error): void;
 }
 
 export class Turns {
@@ -75,7 +75,7 @@ export class Turns {
           reject(reason);
         },
       };
-      const abort = (): void => waiting.refuse(signal?.reason);
+      const abort = (): void => waiting.refuse(signal?.reason as Error);
       const timer =
         waitMsMax > 0
           ? setTimeout(
