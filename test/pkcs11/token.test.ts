@@ -93,7 +93,9 @@ test('many calls share few sessions, and every result is the right one', async (
     }),
   );
   for (const [at, signature] of signatures.entries()) {
-    expect(verify('sha256', messages[at] ?? Buffer.alloc(0), { key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
+    expect(
+      verify('sha256', messages[at] ?? Buffer.alloc(0), { key, dsaEncoding: 'ieee-p1363' }, signature),
+    ).toBe(true);
   }
   // Three that are shared, and the one that owns the pair.
   expect(most).toBe(4);
