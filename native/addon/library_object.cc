@@ -6,6 +6,8 @@ namespace addon {
 namespace {
 
 constexpr std::size_t kPathMax = 4096;
+// What a number of JavaScript holds.
+constexpr CK_ULONG kIntegerMax = (1UL << 53) - 1;
 constexpr std::size_t kParametersMax = 16 * 1024;
 
 // Random; no other addon has it.
@@ -25,7 +27,8 @@ Napi::Value Version(Napi::Env env, const CK_VERSION& version) {
 }
 
 Napi::Value Count(Napi::Env env, CK_ULONG value) {
-  if (value == CK_UNAVAILABLE_INFORMATION) return env.Undefined();
+  // Nor is a count what a token says that has no limit.
+  if (value > kIntegerMax) return env.Undefined();
   return Napi::Number::New(env, static_cast<double>(value));
 }
 
