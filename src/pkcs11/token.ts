@@ -347,7 +347,8 @@ export class Token {
     return this.#once(call, options, lasting ? this.#shared : this.#owner);
   }
 
-  // One call of the module. One that was refused for want of a login has done nothing, and is made again with one.
+  // One call of the module. One that was refused before it did anything, for want of a login or because of what another
+  // call had left in the session, is made again, with a login or in another session.
   async #once<T>(
     call: (session: Session) => Promise<T>,
     options: CallOptions | undefined,
@@ -356,8 +357,10 @@ export class Token {
     try {
       return await pool.use(call, options);
     } catch (error) {
-      const wantsLogin = error instanceof Pkcs11Error && error.code === CKR.USER_NOT_LOGGED_IN;
-      if (!wantsLogin || this.#login === undefined) throw error;
+      if (!(error instanceof Pkcs11Error)) throw error;
+      const wantsLogin = error.code === CKR.USER_NOT_LOGGED_IN && this.#login !== undefined;
+      const wantsSession = error.code === CKR.OPERATION_ACTIVE && error.functionName.endsWith('Init');
+      if (!wantsLogin && !wantsSession) throw error;
       return pool.use(call, options);
     }
   }

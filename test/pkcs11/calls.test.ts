@@ -238,6 +238,23 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect(Buffer.concat(back).equals(data)).toBe(true);
   });
 
+  test('what fails half-way leaves nothing behind for the next call', async () => {
+    const one = await Token.open(place.library, {
+      slot: place.slot,
+      login: { pin: place.pin },
+      sessionsMax: 1,
+    });
+    const key = await aesKey(randomBytes(32));
+    const gcm = mechanism('AES_GCM', { iv: randomBytes(12), tagBits: 128 });
+    const tampered = async (): Promise<void> => {
+      for await (const part of one.decryptParts(gcm, key, Readable.from([randomBytes(40)]))) part.fill(0);
+    };
+    await expect(tampered()).rejects.toBeInstanceOf(Pkcs11Error);
+    await expect(one.decrypt(gcm, key, randomBytes(40))).rejects.toBeInstanceOf(Pkcs11Error);
+    expect(await one.encrypt(gcm, key, randomBytes(20))).toHaveLength(36);
+    await one.close();
+  });
+
   test('AES-CTR and ECB', async () => {
     const value = randomBytes(32);
     const key = await aesKey(value);

@@ -3,7 +3,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Library } from '../../src/pkcs11/pkcs11.js';
+import { Library, TOKEN_FLAGS } from '../../src/pkcs11/pkcs11.js';
 import { makeToken, modulePath, userPin } from './place.js';
 
 export interface Place {
@@ -27,6 +27,7 @@ function find(...names: string[]): string | undefined {
     .find((path) => existsSync(path));
 }
 
+const openCryptoki = process.env['TRIVET_OPENCRYPTOKI'];
 const softokn = find('libsoftokn3.so', 'nss/libsoftokn3.so');
 
 async function openSoftHsm(): Promise<Place> {
@@ -60,7 +61,38 @@ async function openNss(): Promise<Place> {
   };
 }
 
+/**
+ * OpenCryptoki's software token, which needs its daemon: `npm run test:pkcs11` starts one where it disturbs nobody, and
+ * says where the module is.
+ */
+async function openOpenCryptoki(): Promise<Place> {
+  const library = await Library.open(openCryptoki ?? '');
+  const [slot = 0] = await library.slots(true);
+  const pin = Buffer.from('99887766');
+  const place = { library, slot, pin, remove: () => library.close() };
+  // Its daemon has one such token; another test file may have been here before.
+  if ((await library.tokenInfo(slot)).flags & TOKEN_FLAGS.USER_PIN_INITIALIZED) return place;
+  // PINs that others have set must be changed before a token is used.
+  const [delivered, officers, first] = [
+    Buffer.from('87654321'),
+    Buffer.from('11223344'),
+    Buffer.from('55667788'),
+  ];
+  await library.initToken(slot, delivered, 'calls');
+  const session = await library.openSession(slot, { readWrite: true });
+  await session.login('SO', delivered);
+  await session.setPin(delivered, officers);
+  await session.initPin(first);
+  await session.logout();
+  await session.login('USER', first);
+  await session.setPin(first, pin);
+  await session.logout();
+  session.close();
+  return place;
+}
+
 export const modules: readonly Module[] = [
   { name: 'SoftHSM2', installed: true, open: openSoftHsm },
+  { name: 'OpenCryptoki', installed: openCryptoki !== undefined, open: openOpenCryptoki },
   { name: 'NSS', installed: softokn !== undefined, open: openNss },
 ];

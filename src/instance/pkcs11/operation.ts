@@ -27,6 +27,7 @@ export class Multipart {
   readonly #kind: OperationKind;
   readonly #begun: Promise<void>;
   #ended = false;
+  #failed = false;
 
   constructor(native: NativeSession, kind: OperationKind, mechanism: EncodedMechanism, key: number) {
     this.#native = native;
@@ -38,9 +39,9 @@ export class Multipart {
     });
   }
 
-  /** True once it has been finished or has failed, and the session is free for another. */
-  get ended(): boolean {
-    return this.#ended;
+  /** True once the session is free for another. Not after a failure half-way: NSS leaves some of those open. */
+  get over(): boolean {
+    return this.#ended && !this.#failed;
   }
 
   protected add(part: Uint8Array): Promise<Buffer> {
@@ -63,6 +64,7 @@ export class Multipart {
       return await call(this.#native, this.#kind);
     } catch (error) {
       this.#ended = true;
+      this.#failed = true;
       throw error;
     }
   }

@@ -52,9 +52,9 @@ export class Session {
     this.slot = slot;
   }
 
-  /** Is no multi-part operation open? */
+  /** Is no multi-part operation open, nor one that failed half-way? */
   get idle(): boolean {
-    return this.#multipart?.ended ?? true;
+    return this.#multipart?.over ?? true;
   }
 
   async info(): Promise<SessionInfo> {
