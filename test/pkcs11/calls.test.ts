@@ -43,8 +43,6 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
   let token: Token;
   let offered: ReadonlySet<number>;
 
-  const offers = (wanted: MechanismName): boolean => offered.has(CKM[wanted]);
-
   beforeAll(async () => {
     place = await module.open();
     token = await Token.open(place.library, { slot: place.slot, login: { pin: place.pin } });
@@ -108,6 +106,19 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     return { ...pair, node };
   }
 
+  /** A test of mechanisms: a module that does not offer one of them may say so. NSS does more than it lists. */
+  function can(title: string, needs: readonly MechanismName[], run: () => Promise<void>): void {
+    test(title, async () => {
+      if (needs.every((wanted) => offered.has(CKM[wanted]))) return run();
+      const outcome = await run().then(
+        () => 'done',
+        (error: unknown) => (error instanceof Pkcs11Error ? error.symbol : error),
+      );
+      expect(['done', 'CKR_MECHANISM_INVALID']).toContain(outcome);
+      return undefined;
+    });
+  }
+
   test('describes itself', async () => {
     const { library, slot } = place;
     expect((await library.info()).cryptokiVersion).toMatch(/^2\.\d+$|^3\.\d+$/);
@@ -118,42 +129,48 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect((await token.withSession((session) => session.info())).slot).toBe(slot);
   });
 
-  test.each(['P-256', 'P-384', 'P-521'] as const)('ECDSA with %s', async (curve) => {
-    const { publicKey, privateKey, node } = await ecPair(curve);
-    const message = randomBytes(100);
-    const digest = createHash('sha256').update(message).digest();
-    const signature = await token.sign(mechanism('ECDSA'), privateKey, digest);
-    expect(nodeVerify('sha256', message, { key: node, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
-    expect(await token.verify(mechanism('ECDSA'), publicKey, digest, signature)).toBe(true);
-    signature[9] = (signature[9] ?? 0) ^ 1;
-    expect(await token.verify(mechanism('ECDSA'), publicKey, digest, signature)).toBe(false);
-    const short = await token
-      .verify(mechanism('ECDSA'), publicKey, digest, Buffer.alloc(3))
-      .catch((error: unknown) => (error as Pkcs11Error).symbol);
-    expect(short).toBe(name === 'NSS' ? 'CKR_DATA_LEN_RANGE' : false);
-  });
-
-  test('RSA: PKCS #1 v1.5 and PSS, in one piece and in parts', async () => {
-    const { publicKey, privateKey, node } = await rsaPair();
-    const message = randomBytes(5000);
-    const pkcs = mechanism('SHA256_RSA_PKCS');
-    const signature = await token.sign(pkcs, privateKey, message);
-    expect(nodeVerify('sha256', message, node, signature)).toBe(true);
-    const parts = (): Readable =>
-      Readable.from([message.subarray(0, 1), message.subarray(1, 3000), message.subarray(3000)]);
-    expect(await token.sign(pkcs, privateKey, parts())).toEqual(signature);
-    expect(await token.verify(pkcs, publicKey, parts(), signature)).toBe(true);
-    expect(await token.verify(pkcs, publicKey, parts(), Buffer.alloc(256, 1))).toBe(false);
-    const pss = mechanism('SHA256_RSA_PKCS_PSS', {
-      hashAlg: CKM.SHA256,
-      mgf: CKG.MGF1_SHA256,
-      saltLength: 32,
+  for (const curve of ['P-256', 'P-384', 'P-521'] as const) {
+    can(`ECDSA with ${curve}`, ['EC_KEY_PAIR_GEN', 'ECDSA'], async () => {
+      const { publicKey, privateKey, node } = await ecPair(curve);
+      const message = randomBytes(100);
+      const digest = createHash('sha256').update(message).digest();
+      const signature = await token.sign(mechanism('ECDSA'), privateKey, digest);
+      expect(nodeVerify('sha256', message, { key: node, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
+      expect(await token.verify(mechanism('ECDSA'), publicKey, digest, signature)).toBe(true);
+      signature[9] = (signature[9] ?? 0) ^ 1;
+      expect(await token.verify(mechanism('ECDSA'), publicKey, digest, signature)).toBe(false);
+      const short = await token
+        .verify(mechanism('ECDSA'), publicKey, digest, Buffer.alloc(3))
+        .catch((error: unknown) => (error as Pkcs11Error).symbol);
+      expect(short).toBe(name === 'NSS' ? 'CKR_DATA_LEN_RANGE' : false);
     });
-    const padding = { key: node, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
-    expect(nodeVerify('sha256', message, padding, await token.sign(pss, privateKey, message))).toBe(true);
-  });
+  }
 
-  test('RSA: encryption with OAEP, both ways', async () => {
+  can(
+    'RSA: PKCS #1 v1.5 and PSS, in one piece and in parts',
+    ['SHA256_RSA_PKCS', 'SHA256_RSA_PKCS_PSS'],
+    async () => {
+      const { publicKey, privateKey, node } = await rsaPair();
+      const message = randomBytes(5000);
+      const pkcs = mechanism('SHA256_RSA_PKCS');
+      const signature = await token.sign(pkcs, privateKey, message);
+      expect(nodeVerify('sha256', message, node, signature)).toBe(true);
+      const parts = (): Readable =>
+        Readable.from([message.subarray(0, 1), message.subarray(1, 3000), message.subarray(3000)]);
+      expect(await token.sign(pkcs, privateKey, parts())).toEqual(signature);
+      expect(await token.verify(pkcs, publicKey, parts(), signature)).toBe(true);
+      expect(await token.verify(pkcs, publicKey, parts(), Buffer.alloc(256, 1))).toBe(false);
+      const pss = mechanism('SHA256_RSA_PKCS_PSS', {
+        hashAlg: CKM.SHA256,
+        mgf: CKG.MGF1_SHA256,
+        saltLength: 32,
+      });
+      const padding = { key: node, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+      expect(nodeVerify('sha256', message, padding, await token.sign(pss, privateKey, message))).toBe(true);
+    },
+  );
+
+  can('RSA: encryption with OAEP, both ways', ['RSA_PKCS_OAEP'], async () => {
     const { publicKey, privateKey, node } = await rsaPair();
     const oaep = mechanism('RSA_PKCS_OAEP', { hashAlg: CKM.SHA_1, mgf: CKG.MGF1_SHA1 });
     const secret = randomBytes(40);
@@ -165,7 +182,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     await expect(token.decrypt(oaep, privateKey, randomBytes(256))).rejects.toBeInstanceOf(Pkcs11Error);
   });
 
-  test('an RSA key of Node signs inside as it does outside', async () => {
+  can('an RSA key of Node signs inside as it does outside', ['SHA512_RSA_PKCS'], async () => {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const jwk = privateKey.export({ format: 'jwk' });
     const part = (text: string | undefined): Buffer => Buffer.from(text ?? '', 'base64url');
@@ -192,7 +209,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     );
   });
 
-  test('AES-GCM, with and without further data; a changed tag is refused', async () => {
+  can('AES-GCM, with and without further data; a changed tag is refused', ['AES_GCM'], async () => {
     const value = randomBytes(32);
     const key = await aesKey(value);
     const iv = randomBytes(12);
@@ -211,7 +228,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     }
   });
 
-  test('AES-CBC in parts, through a pipeline', async () => {
+  can('AES-CBC in parts, through a pipeline', ['AES_CBC_PAD'], async () => {
     const value = randomBytes(16);
     const key = await aesKey(value);
     const iv = randomBytes(16);
@@ -238,7 +255,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect(Buffer.concat(back).equals(data)).toBe(true);
   });
 
-  test('what fails half-way leaves nothing behind for the next call', async () => {
+  can('what fails half-way leaves nothing behind for the next call', ['AES_GCM'], async () => {
     const one = await Token.open(place.library, {
       slot: place.slot,
       login: { pin: place.pin },
@@ -255,7 +272,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     await one.close();
   });
 
-  test('AES-CTR and ECB', async () => {
+  can('AES-CTR and ECB', ['AES_CTR', 'AES_ECB'], async () => {
     const value = randomBytes(32);
     const key = await aesKey(value);
     const counterBlock = randomBytes(16);
@@ -268,33 +285,37 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect(ecb).toEqual(createCipheriv('aes-256-ecb', value, null).setAutoPadding(false).update(data));
   });
 
-  test('digests and HMACs, in one piece and in parts', async () => {
-    const data = randomBytes(3000);
-    const parts = (): Readable => Readable.from([data.subarray(0, 100), data.subarray(100)]);
-    for (const [hash, digest, hmac] of [
-      ['sha256', 'SHA256', 'SHA256_HMAC'],
-      ['sha384', 'SHA384', 'SHA384_HMAC'],
-      ['sha512', 'SHA512', 'SHA512_HMAC'],
-    ] as const) {
-      const expected = createHash(hash).update(data).digest();
-      expect(await token.digest(mechanism(digest), data)).toEqual(expected);
-      expect(await token.digest(mechanism(digest), parts())).toEqual(expected);
-      const value = randomBytes(64);
-      const key = await token.createObject({
-        class: CKO.SECRET_KEY,
-        keyType: CKK.GENERIC_SECRET,
-        token: false,
-        sign: true,
-        verify: true,
-        value,
-      });
-      const mac = createHmac(hash, value).update(data).digest();
-      expect(await token.sign(mechanism(hmac), key, data)).toEqual(mac);
-      expect(await token.verify(mechanism(hmac), key, parts(), mac)).toBe(true);
-    }
-  });
+  can(
+    'digests and HMACs, in one piece and in parts',
+    ['SHA256', 'SHA384', 'SHA512', 'SHA256_HMAC'],
+    async () => {
+      const data = randomBytes(3000);
+      const parts = (): Readable => Readable.from([data.subarray(0, 100), data.subarray(100)]);
+      for (const [hash, digest, hmac] of [
+        ['sha256', 'SHA256', 'SHA256_HMAC'],
+        ['sha384', 'SHA384', 'SHA384_HMAC'],
+        ['sha512', 'SHA512', 'SHA512_HMAC'],
+      ] as const) {
+        const expected = createHash(hash).update(data).digest();
+        expect(await token.digest(mechanism(digest), data)).toEqual(expected);
+        expect(await token.digest(mechanism(digest), parts())).toEqual(expected);
+        const value = randomBytes(64);
+        const key = await token.createObject({
+          class: CKO.SECRET_KEY,
+          keyType: CKK.GENERIC_SECRET,
+          token: false,
+          sign: true,
+          verify: true,
+          value,
+        });
+        const mac = createHmac(hash, value).update(data).digest();
+        expect(await token.sign(mechanism(hmac), key, data)).toEqual(mac);
+        expect(await token.verify(mechanism(hmac), key, parts(), mac)).toBe(true);
+      }
+    },
+  );
 
-  test('keys are wrapped and unwrapped, as RFC 3394 has it', async () => {
+  can('keys are wrapped and unwrapped, as RFC 3394 has it', ['AES_KEY_WRAP'], async () => {
     const [outer, inner] = [randomBytes(32), randomBytes(32)];
     const wrapping = await aesKey(outer);
     const key = await aesKey(inner);
@@ -312,41 +333,48 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect(await token.getAttributes(back, ['value'])).toEqual({ value: inner });
   });
 
-  test('a key under an RSA key comes out at Node, and the other way', async () => {
-    const { publicKey, privateKey, node } = await rsaPair();
-    const value = randomBytes(32);
-    const key = await aesKey(value);
-    const pkcs = mechanism('RSA_PKCS');
-    expect(await token.wrapKey(pkcs, publicKey, key)).toHaveLength(256);
-    const given = publicEncrypt({ key: node, padding: constants.RSA_PKCS1_PADDING }, value);
-    const unwrapped = await token.unwrapKey(pkcs, privateKey, given, {
-      class: CKO.SECRET_KEY,
-      keyType: CKK.AES,
-      token: false,
-      sensitive: false,
-      extractable: true,
-      encrypt: true,
-      valueLen: name === 'NSS' ? 32 : undefined,
-    });
-    expect(await token.getAttributes(unwrapped, ['value'])).toEqual({ value });
-    const { privateKey: theirs, publicKey: ours } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-    const jwk = ours.export({ format: 'jwk' });
-    const imported = await token.createObject({
-      class: CKO.PUBLIC_KEY,
-      keyType: CKK.RSA,
-      token: false,
-      wrap: true,
-      encrypt: true,
-      modulus: Buffer.from(jwk.n ?? '', 'base64url'),
-      publicExponent,
-    });
-    const oaep = mechanism('RSA_PKCS_OAEP', { hashAlg: CKM.SHA_1, mgf: CKG.MGF1_SHA1 });
-    const encrypted = await token.encrypt(oaep, imported, value);
-    const padding = { key: theirs, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' };
-    expect(privateDecrypt(padding, encrypted)).toEqual(value);
-  });
+  can(
+    'a key under an RSA key comes out at Node, and the other way',
+    ['RSA_PKCS', 'RSA_PKCS_OAEP'],
+    async () => {
+      const { publicKey, privateKey, node } = await rsaPair();
+      const value = randomBytes(32);
+      const key = await aesKey(value);
+      const pkcs = mechanism('RSA_PKCS');
+      expect(await token.wrapKey(pkcs, publicKey, key)).toHaveLength(256);
+      const given = publicEncrypt({ key: node, padding: constants.RSA_PKCS1_PADDING }, value);
+      const unwrapped = await token.unwrapKey(pkcs, privateKey, given, {
+        class: CKO.SECRET_KEY,
+        keyType: CKK.AES,
+        token: false,
+        encrypt: true,
+        // SoftHSM2 finds it for itself, and wants to.
+        valueLen: name === 'NSS' ? 32 : undefined,
+      });
+      const iv = randomBytes(16);
+      const outside = createCipheriv('aes-256-cbc', value, iv);
+      expect(await token.encrypt(mechanism('AES_CBC_PAD', iv), unwrapped, Buffer.from('same'))).toEqual(
+        Buffer.concat([outside.update('same'), outside.final()]),
+      );
+      const { privateKey: theirs, publicKey: ours } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+      const jwk = ours.export({ format: 'jwk' });
+      const imported = await token.createObject({
+        class: CKO.PUBLIC_KEY,
+        keyType: CKK.RSA,
+        token: false,
+        wrap: true,
+        encrypt: true,
+        modulus: Buffer.from(jwk.n ?? '', 'base64url'),
+        publicExponent,
+      });
+      const oaep = mechanism('RSA_PKCS_OAEP', { hashAlg: CKM.SHA_1, mgf: CKG.MGF1_SHA1 });
+      const encrypted = await token.encrypt(oaep, imported, value);
+      const padding = { key: theirs, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1' };
+      expect(privateDecrypt(padding, encrypted)).toEqual(value);
+    },
+  );
 
-  test('ECDH: both sides derive the same secret', async () => {
+  can('ECDH: both sides derive the same secret', ['ECDH1_DERIVE'], async () => {
     const { privateKey, point } = await ecPair('P-256', { derive: true });
     const theirs = createECDH('prime256v1');
     const parameter = { kdf: CKD.NULL, publicData: theirs.generateKeys() };
@@ -361,8 +389,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
     expect(await token.getAttributes(derived, ['value'])).toEqual({ value: theirs.computeSecret(point) });
   });
 
-  test('derivation by encrypting data', async () => {
-    if (!offers('AES_CBC_ENCRYPT_DATA')) return;
+  can('derivation by encrypting data', ['AES_CBC_ENCRYPT_DATA'], async () => {
     const value = randomBytes(32);
     const base = await aesKey(value, { derive: true });
     const [cbcIv, data] = [randomBytes(16), randomBytes(32)];
@@ -425,7 +452,7 @@ describe.each(modules.filter(({ installed }) => installed))('$name', (module) =>
 
   test('what is refused says by what name, by what number and by which call', async () => {
     const error: unknown = await token
-      .sign(mechanism('ECDSA'), 987_654_321, randomBytes(32))
+      .sign(mechanism('RSA_PKCS'), 987_654_321, randomBytes(32))
       .catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(Pkcs11Error);
     const { code, symbol, functionName, message } = error as Pkcs11Error;
