@@ -36,6 +36,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['instance/pkcs11', []],
   ['instance/replication', []],
   ['instance/store', []],
+  // The library of that name, for other programs: sessions shared and limited, on top of the room that loads the addon.
+  ['pkcs11', ['instance/pkcs11']],
   // Pure: shares, JWE and the file; no socket, no disk.
   ['security-domain', []],
   ['values', []],
