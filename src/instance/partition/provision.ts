@@ -156,9 +156,12 @@ class Provisioner {
   readonly #exit: Promise<unknown>;
 
   constructor(copy: WorkingCopy) {
+    // Dies with this process, in the same instant: one that lived on would write into a directory that the next instance
+    // takes for its own. Tied to the thread that forks, as for instances: the main one.
     this.#process = fork(join(__dirname, 'provisioner.js'), [], {
-      env: { SOFTHSM2_CONF: copy.configuration },
-      execArgv: [],
+      env: { SOFTHSM2_CONF: copy.configuration, PATH: process.env['PATH'] },
+      execPath: 'setpriv',
+      execArgv: ['--pdeathsig', 'KILL', process.execPath],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });

@@ -1,5 +1,5 @@
 // Tokens as they are made, joined and kept: by real provisioner processes, looked at by another program.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -269,3 +269,44 @@ describe('token directory', () => {
     await expect(place.tokens.promote(copy, '../elsewhere')).rejects.toThrow('a domain id is a UUID');
   });
 });
+
+/** Parent and state of a process; undefined when there is none. */
+function statusOf(pid: string | number): { parent: number; state: string } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { parent: Number(parent), state };
+  } catch {
+    return undefined;
+  }
+}
+
+async function eventually<T>(look: () => T | undefined): Promise<T> {
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+test(
+  'provisioner: an instance that is killed leaves none behind, one that stands still neither',
+  async () => {
+    const instance = spawn(
+      process.execPath,
+      [join(__dirname, 'programs/found.cjs'), makeDirectory(), newUuid(), modulePath],
+      { stdio: 'ignore' },
+    );
+    const provisioner = await eventually(() =>
+      readdirSync('/proc')
+        .filter((name) => /^[0-9]+$/.test(name) && statusOf(name)?.parent === instance.pid)
+        .map(Number)
+        // Not before it is what it is to be: the signal is armed on the way.
+        .find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith(process.execPath)),
+    );
+    process.kill(provisioner, 'SIGSTOP');
+    instance.kill('SIGKILL');
+    await eventually(() => (['Z', 'X', undefined].includes(statusOf(provisioner)?.state) ? true : undefined));
+  },
+  MINUTE,
+);
