@@ -30,7 +30,7 @@ import { Schedule } from './hsm/schedule.js';
 import { allowedInstances, refusedHere } from './hsm/trust.js';
 import { issueTlsIdentity, type TlsIdentity } from './hsm/tls-certificate.js';
 import { POOL } from './model/pool.js';
-import { tableNames, type State, type Tables } from './model/state.js';
+import { restoredTables, tableNames, type State, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { bootTime } from './pkcs11/native.js';
 import { newUuid } from '../values/ids.js';
@@ -315,7 +315,7 @@ async function run(channel: Channel): Promise<void> {
   };
   const runner = new JobRunner({
     hsm,
-    snapshot: () => store.snapshot(),
+    snapshot: () => store.snapshot(restoredTables),
     self: { store: store.id, run },
     epoch: () => replication.epoch,
     isMember: (id) => view.value?.inSync.some((member) => member.store === id) === true,

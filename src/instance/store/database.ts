@@ -16,15 +16,20 @@ const PAGE_SIZE = 8192;
  * million ids, so that a record that is not at hand costs the decryption of one page and not of two or three.
  */
 const READER_CACHE_KIB = 65_536;
+/** The same for who reads everything once, in order. */
+const PASSING_CACHE_KIB = 2_048;
 
 /**
  * Opens the file, made new when `readonly` is not given and it does not exist.
+ * @param options `once`: it is read from its beginning to its end, and no page is asked for again.
  * @param key 32 bytes. Throws `SQLITE_NOTADB` when the file was sealed with another.
  */
 export function openDatabase(
   path: string,
   key: Uint8Array,
-  options: { readonly readonly: true } | { readonly readonly: false; readonly tables: readonly string[] },
+  options:
+    | { readonly readonly: true; readonly once?: true }
+    | { readonly readonly: false; readonly tables: readonly string[] },
 ): Connection {
   const database = new Database(path, { readonly: options.readonly, fileMustExist: options.readonly });
   try {
@@ -34,7 +39,8 @@ export function openDatabase(
     // All of the file is ciphertext, its header too: the page size must be known before it is read.
     database.pragma(`legacy_page_size=${PAGE_SIZE}`);
     database.pragma(`key="x'${Buffer.from(key).toString('hex')}'"`);
-    if (options.readonly) database.pragma(`cache_size=-${READER_CACHE_KIB}`);
+    if (options.readonly)
+      database.pragma(`cache_size=-${options.once ? PASSING_CACHE_KIB : READER_CACHE_KIB}`);
     else prepareTables(database, options.tables);
     const found = database.pragma('user_version', { simple: true });
     if (found !== SCHEMA)

@@ -45,7 +45,7 @@ let database: Connection | undefined;
 
 function begin(): SnapshotReading {
   try {
-    database = openDatabase(path, key, { readonly: true });
+    database = openDatabase(path, key, { readonly: true, once: true });
   } finally {
     wipe(key);
   }
@@ -107,7 +107,9 @@ function reply(read: () => SnapshotReading): void {
   } catch (error) {
     said = { error: error instanceof Error ? error.message : String(error) };
   }
-  port?.postMessage(said);
+  // Given away, not copied: a large state is read in many pages, and copies of them would lie about.
+  const pageOf = 'answer' in said && said.answer.kind === 'page' ? said.answer.page : undefined;
+  port?.postMessage(said, pageOf ? [pageOf.buffer as ArrayBuffer] : []);
 }
 
 port.on('message', (question: SnapshotQuestion) => {

@@ -213,12 +213,15 @@ export class Store<Tables extends object> {
     };
   }
 
-  /** The state as it is on the disk now, to be read page by page while writes go on. The caller closes it. */
-  async snapshot(): Promise<Snapshot> {
+  /**
+   * The state as it is on the disk now, to be read page by page while writes go on. The caller closes it.
+   * @param some only these tables, for pages and digest alike; all when absent.
+   */
+  async snapshot(some?: readonly (keyof Tables & string)[]): Promise<Snapshot> {
     // What is applied in memory alone would be missing.
     await this.#flushed();
     const { path, key, tables } = this.#place;
-    const snapshot = await openSnapshot(path, key, tables);
+    const snapshot = await openSnapshot(path, key, some ?? tables);
     this.#snapshots.add(snapshot);
     return {
       ...snapshot,

@@ -61,7 +61,8 @@ export function openContainer({ url, token, host }: ContainerAddress): Container
   const put = async (name: string, bytes: Uint8Array, onlyNew: boolean): Promise<boolean> => {
     try {
       const conditions = onlyNew ? { conditions: { ifNoneMatch: '*' } } : {};
-      await container.getBlockBlobClient(name).upload(Buffer.from(bytes), bytes.length, conditions);
+      const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength); // no copy
+      await container.getBlockBlobClient(name).upload(body, body.length, conditions);
       return true;
     } catch (error) {
       if (onlyNew && codeOf(error) === 'BlobAlreadyExists') return false;

@@ -16,7 +16,7 @@ import { openContainer, type Container } from './container.js';
 import { JobFailure } from './failure.js';
 import { checkBackup, dropStaged, restoreAll, restoreOne, type RestoreTarget } from './restore-backup.js';
 import { allowedStorage } from './storage.js';
-import { PART_BYTES, writeBackup } from './write-backup.js';
+import { writeBackup } from './write-backup.js';
 
 /** How often it is looked whether there is a job to run or to take over. */
 const LOOK_MS = 500;
@@ -43,7 +43,6 @@ export interface JobRunnerParts {
   /** Told how a job of this process ended. */
   readonly onEnded: (job: RunningJob, error: JobError | undefined) => void;
   readonly open?: typeof openContainer;
-  readonly partBytes?: number;
 }
 
 /** Another runs the job by now. */
@@ -158,11 +157,11 @@ export class JobRunner {
   }
 
   async #perform(job: RunningJob, target: RestoreTarget): Promise<void> {
-    const { hsm, snapshot, partBytes = PART_BYTES } = this.#parts;
+    const { hsm, snapshot } = this.#parts;
     switch (job.kind) {
       case 'backup': {
         const progress = this.#progress(job);
-        await writeBackup({ hsm, snapshot, container: target.container, partBytes, progress }, job);
+        await writeBackup({ hsm, snapshot, container: target.container, progress }, job);
         break;
       }
       case 'backup-check':

@@ -4,7 +4,7 @@
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { equalBytes, fromBase64url, toBase64url } from '../../../values/bytes.js';
-import { decode, encode } from '../../../values/cbor.js';
+import { decode } from '../../../values/cbor.js';
 import { settingNames, type SettingName } from '../../model/pool.js';
 import { restoredTables, type RestoredTable } from '../../model/state.js';
 import { corrupt } from './failure.js';
@@ -44,7 +44,6 @@ export interface Manifest extends Attempt {
   /** Bytes of each part, in order. */
   readonly parts: readonly number[];
   readonly records: number;
-  readonly keys: number;
   /** `StateDigest` over the records of all parts, lower-case hex. */
   readonly digest: string;
   readonly settings: Readonly<Record<SettingName, boolean>>;
@@ -74,15 +73,11 @@ function nonceOf(number: number): Buffer {
  * Ciphertext and tag.
  * @param key 32 bytes, of this attempt.
  * @param number from 1 on.
+ * @param records a list of {@link BackupRecord}, encoded.
  */
-export function sealPart(
-  key: Uint8Array,
-  attempt: Attempt,
-  number: number,
-  records: readonly BackupRecord[],
-): Buffer {
+export function sealPart(key: Uint8Array, attempt: Attempt, number: number, records: Uint8Array): Buffer {
   const cipher = createCipheriv(CIPHER, key, nonceOf(number)).setAAD(placeOf(attempt, number));
-  return Buffer.concat([cipher.update(encode(records)), cipher.final(), cipher.getAuthTag()]);
+  return Buffer.concat([cipher.update(records), cipher.final(), cipher.getAuthTag()]);
 }
 
 /** @throws JobFailure `BackupCorrupt` for anything but this very part. */
@@ -119,7 +114,6 @@ const manifestShape = z.strictObject({
   index: count,
   parts: z.array(z.int().min(1).max(PART_BYTES_MAX)).max(PARTS_MAX),
   records: count,
-  keys: count,
   digest: hex(64),
   settings: z.record(z.enum(settingNames), z.boolean()),
 });

@@ -1,20 +1,15 @@
 // Writes a full backup: a consistent state of the pool, read page by page while writes go on, as sealed blobs of bounded
 // size. The manifest comes last; without it the rest is nothing.
 import { randomBytes } from 'node:crypto';
-import { decode } from '../../../values/cbor.js';
 import type { RunningJob } from '../../model/jobs/records.js';
 import type { Pool } from '../../model/pool.js';
-import { POOL } from '../../model/pool.js';
 import type { Snapshot } from '../../store/snapshot.js';
-import type { SnapshotRow } from '../../store/snapshot-reader.js';
-import { StateDigest } from '../../store/state-digest.js';
-import { assert } from '../../../values/assert.js';
 import type { Hsm } from '../hsm.js';
+import { poolOf } from '../key-view.js';
 import { ownerFingerprint } from '../partition-certificate.js';
 import type { Container } from './container.js';
 import { JobFailure } from './failure.js';
 import {
-  isBackedUp,
   MANIFEST_BYTES_MAX,
   MANIFEST_NAME,
   partName,
@@ -22,20 +17,14 @@ import {
   sealManifest,
   sealPart,
   type Attempt,
-  type BackupRecord,
 } from './sealing.js';
 import { withSealingKeys, type SealingKeys } from './sealing-keys.js';
 
-/** Bytes of records after which a part ends. */
-export const PART_BYTES = 1024 * 1024;
-
 export interface BackupSource {
   readonly hsm: Pick<Hsm, 'state' | 'partition' | 'now'>;
-  /** The state as it is on the disk now. */
+  /** The tables of a backup as they are on the disk now; each page becomes a part. */
   readonly snapshot: () => Promise<Snapshot>;
   readonly container: Container;
-  /** {@link PART_BYTES}, but in tests. */
-  readonly partBytes: number;
   /** Told how many records of how many are written. */
   readonly progress: (done: number, total: number) => Promise<void>;
 }
@@ -89,55 +78,52 @@ async function isWhole({ hsm, container }: BackupSource, { id, folder }: Running
 }
 
 async function writeParts(
-  { hsm, snapshot: take, container, partBytes, progress }: BackupSource,
+  { hsm, snapshot: take, container, progress }: BackupSource,
   keys: SealingKeys,
   attempt: Attempt,
   folder: string,
 ): Promise<Buffer> {
-  const snapshot = await take();
+  const { snapshot, pool } = await begin(hsm, take);
   try {
     const parts: number[] = [];
-    const digest = new StateDigest();
-    let [waiting, bytes, records, keyCount]: [BackupRecord[], number, number, number] = [[], 0, 0, 0];
-    let pool: Pool | undefined;
-    const write = async (): Promise<void> => {
-      const number = parts.length + 1;
-      const sealed = sealPart(keys.parts, attempt, number, waiting);
-      [waiting, bytes] = [[], 0];
-      await putOnce(container, `${folder}/${partName(attempt, number)}`, sealed);
-      parts.push(sealed.length);
-    };
-    let read = 0;
+    let records = 0;
     for (;;) {
       const part = await snapshot.next();
-      if (part.kind === 'end') break;
-      for (const [table, id, record] of decode(part.page) as SnapshotRow[]) {
-        if (table === 'pool' && id === POOL) pool = decode(record) as Pool;
-        if (!isBackedUp(table)) continue;
-        digest.add(table, id, record);
-        waiting.push([table, id, record]);
-        bytes += id.length + record.length;
-        records += 1;
-        if (table === 'keys' || table === 'deleted') keyCount += 1;
+      if (part.kind === 'end') {
+        return sealManifest(keys.manifest, {
+          ...attempt,
+          pool: pool.name,
+          created: hsm.now(),
+          index: snapshot.base?.index ?? 0,
+          parts,
+          records,
+          digest: part.digest,
+          settings: pool.settings,
+        });
       }
-      if (bytes >= partBytes) await write();
-      read += part.records;
-      await progress(read, snapshot.records);
+      const number = parts.length + 1;
+      // As it comes: what is taken apart and put together again would be in memory several times.
+      const sealed = sealPart(keys.parts, attempt, number, part.page);
+      await putOnce(container, `${folder}/${partName(attempt, number)}`, sealed);
+      parts.push(sealed.length);
+      records += part.records;
+      await progress(records, snapshot.records);
     }
-    if (waiting.length > 0) await write();
-    assert(pool !== undefined, 'a pool that makes a backup is founded');
-    return sealManifest(keys.manifest, {
-      ...attempt,
-      pool: pool.name,
-      created: hsm.now(),
-      index: snapshot.base?.index ?? 0,
-      parts,
-      records,
-      keys: keyCount,
-      digest: digest.end(),
-      settings: pool.settings,
-    });
   } finally {
+    await snapshot.close();
+  }
+}
+
+// The settings are in no table that a backup holds; those of the moment at which the snapshot was taken are meant.
+async function begin(
+  { state }: Pick<Hsm, 'state'>,
+  take: BackupSource['snapshot'],
+): Promise<{ readonly snapshot: Snapshot; readonly pool: Pool }> {
+  for (;;) {
+    const before = poolOf(state);
+    const snapshot = await take();
+    const pool = poolOf(state);
+    if (pool.settings === before.settings) return { snapshot, pool };
     await snapshot.close();
   }
 }

@@ -82,6 +82,17 @@ test('a blob is written with its token, and read as it is', async () => {
   expect(await failure(container.get('f/part', 2))).toBe('BackupCorrupt');
 });
 
+test('another host than the allowed one is not asked, whatever the address says', async () => {
+  const elsewhere = openContainer({
+    url: `https://localhost:${portOf(other)}/account/backups`,
+    token: 'sv=2026&sig=secret',
+    host: { host: `localhost:${portOf(server)}`, ca },
+  });
+  expect(await failure(elsewhere.put('x', Buffer.of(1)))).toBe('StorageForbidden');
+  expect(askedOther).toBe(0);
+  elsewhere.close();
+});
+
 test.each([301, 302, 307, 308])('%i to another host is not followed', async (status) => {
   answer = says(status, undefined, { Location: `https://localhost:${portOf(other)}/account/backups/x` });
   expect(await failure(container.get('x', 9))).toMatch(/^Storage(Failed|Forbidden)$/);

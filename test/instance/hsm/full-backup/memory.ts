@@ -6,8 +6,9 @@ import { JobRunner } from '../../../../src/instance/hsm/full-backup/job-runner.j
 import type { Container } from '../../../../src/instance/hsm/full-backup/container.js';
 import { startJob, type StartWish } from '../../../../src/instance/hsm/full-backup/start-job.js';
 import type { Job, JobError } from '../../../../src/instance/model/jobs/records.js';
-import { tableNames, type State } from '../../../../src/instance/model/state.js';
+import { restoredTables, tableNames, type State } from '../../../../src/instance/model/state.js';
 import type { Snapshot } from '../../../../src/instance/store/snapshot.js';
+import { StateDigest } from '../../../../src/instance/store/state-digest.js';
 import { encode } from '../../../../src/values/cbor.js';
 import { callerOf, FakeHsm, OPERATOR, STORAGE } from '../fake-hsm.js';
 
@@ -56,11 +57,13 @@ export class MemoryContainer implements Container {
 
 /** The records as the store would give them: a few at a time. */
 export function snapshotOf(state: State, pageRecords = 3): Snapshot {
-  const rows = [...tableNames]
+  const rows = [...restoredTables]
     .sort()
     .flatMap((table) =>
       state.range(table, '', 1_000_000).map(([id, record]) => [table, id, encode(record)] as const),
     );
+  const digest = new StateDigest();
+  for (const row of rows) digest.add(...row);
   let place = 0;
   return {
     base: undefined,
@@ -70,7 +73,7 @@ export function snapshotOf(state: State, pageRecords = 3): Snapshot {
       place += page.length;
       return Promise.resolve(
         page.length === 0
-          ? ({ kind: 'end', digest: '' } as const)
+          ? ({ kind: 'end', digest: digest.end() } as const)
           : ({ kind: 'page', page: encode(page), records: page.length } as const),
       );
     },
@@ -98,8 +101,6 @@ export class Bench {
   readonly logged: string[] = [];
   view = ['store-0'];
   primary = true;
-  /** Smaller parts than usual. */
-  partBytes: number | undefined;
 
   constructor(
     readonly container = new MemoryContainer(),
@@ -125,7 +126,6 @@ export class Bench {
         more.onEnded?.();
       },
       open: () => this.container,
-      ...(this.partBytes !== undefined && { partBytes: this.partBytes }),
     });
   }
 
