@@ -4,12 +4,14 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
+import { addDoctor } from './doctor.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
 import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
+import { portNumber } from './port.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
@@ -24,12 +26,6 @@ const dataDir = (): Option =>
     .env('TRIVET_HOME')
     .default(defaultDirectory());
 const json = (): Option => new Option('--json', 'print JSON');
-
-function portNumber(text: string): number {
-  const port = Number(text);
-  if (!/^[0-9]{1,5}$/.test(text) || port > 65_535) throw new InvalidArgumentError('a port is 0 to 65535');
-  return port;
-}
 
 function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
   const comma = text.indexOf(',');
@@ -143,6 +139,7 @@ function program(): Command {
       await showClock(options.dataDir, options.json === true);
     });
   addAudit(trivet);
+  addDoctor(trivet);
   addKey(trivet);
   addPoolTrust(trivet);
   addSecurityDomain(trivet);
