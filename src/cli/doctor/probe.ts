@@ -119,19 +119,8 @@ function attempt<T>(look: () => T): Maybe<T> {
 
 function fabricOn(places: Places, processes: Processes, running: Running | undefined): Holder | undefined {
   const [holder] = processes.holdersOf(real(places.lock));
-  if (holder) return holder;
-  // Of another user: it does not show what it has open, but that it lives.
-  const foreign = running && isAlive(running.pid) && !isOurs(running.pid);
-  return foreign ? { pid: running.pid, command: 'a program of another user' } : undefined;
-}
-
-function isOurs(pid: number): boolean {
-  try {
-    readdirSync(`/proc/${pid}/fd`);
-    return true;
-  } catch {
-    return false;
-  }
+  // Who does not show itself has written down who it is.
+  return holder?.pid === null && running && isAlive(running.pid) ? { ...holder, pid: running.pid } : holder;
 }
 
 function orphansOf(instances: readonly string[], processes: Processes): Holder[] {
@@ -283,7 +272,8 @@ async function portFacts(
       pid: null,
       command: 'a program that does not show itself',
     };
-    return { ...facts, holder, ours: fabric !== undefined && holder.pid === fabric.pid };
+    // Whoever it is that does not show itself: the connection tells whether it is ours.
+    return { ...facts, holder, ours: fabric !== undefined && (holder.pid ?? fabric.pid) === fabric.pid };
   }
   if (problem.code === 'EACCES') return { ...facts, refused: problem.message };
   return new Unknown(problem.message);
@@ -377,7 +367,7 @@ function verify(port: number, servername: string, ca: string | undefined): Promi
     };
     socket.once('secureConnect', () => end(undefined));
     socket.once('timeout', () => end('it does not answer'));
-    socket.once('error', (error) => end(error.message));
+    socket.once('error', (error: Error) => end(error.message));
   });
 }
 

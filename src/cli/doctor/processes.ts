@@ -1,7 +1,9 @@
 // Who is who among the processes of this machine: who holds a file open, who listens on a port. Reads /proc; processes
 // of other users do not show what they have open, so somebody may stay unknown.
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { Unknown, type Holder, type Maybe } from './facts.js';
+
+const HIDDEN: Holder = { pid: null, command: 'a program that does not show itself' };
 
 /** What every visible process has open, looked at once. */
 export class Processes {
@@ -17,9 +19,10 @@ export class Processes {
     }
   }
 
-  /** Those that have a file open, by its path without symbolic links. */
+  /** Those that hold a lock file, by its path without symbolic links: who has it open has locked it. */
   holdersOf(path: string): Holder[] {
-    return [...new Set(this.#holders.get(path) ?? [])].map(holder);
+    const open = [...new Set(this.#holders.get(path) ?? [])].map(holder);
+    return open.length > 0 || !isLocked(path) ? open : [HIDDEN];
   }
 
   /** Who listens on a TCP port; undefined: nobody. */
@@ -27,7 +30,7 @@ export class Processes {
     const sockets = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => listeners(table, port));
     if (sockets.length === 0) return undefined;
     const [pid] = sockets.flatMap((inode) => this.#holders.get(`socket:[${inode}]`) ?? []);
-    return pid === undefined ? { pid: null, command: 'a program of another user' } : holder(pid);
+    return pid === undefined ? HIDDEN : holder(pid);
   }
 }
 
@@ -51,6 +54,17 @@ export function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Whether anybody at all holds it; the kernel tells everybody, if not always who. */
+function isLocked(path: string): boolean {
+  try {
+    const inode = `:${statSync(path).ino} `;
+    const locks = readFileSync('/proc/locks', 'latin1').split('\n');
+    return locks.some((line) => line.includes('FLOCK') && line.includes(inode));
+  } catch {
+    return false; // there is no such file
   }
 }
 

@@ -463,7 +463,7 @@ function medianOf(values: readonly number[]): number {
 }
 
 function pidText(pid: number | null): string {
-  return pid === null ? 'unknown, of another user' : String(pid);
+  return pid === null ? 'unknown' : String(pid);
 }
 
 function named(items: readonly string[]): string {
