@@ -133,7 +133,7 @@ function instanceText(instance: InstanceStatus): string {
   return `${state.join(', ')} (process ${String(pid)})${before}`;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** Gives what is answered; a refusal is thrown as a {@link CommandError}. */
 type Call = (method: Method, path: string, body?: unknown) => Promise<unknown>;
 /** Gives refusals too. */

@@ -13,6 +13,7 @@ import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
 import { portNumber } from './port.js';
 import { addPrincipalCommands } from './principal.js';
+import { addRole } from './role.js';
 import { addSecurityDomain } from './security-domain.js';
 import type { UpOptions } from './up.js';
 
@@ -142,6 +143,7 @@ function program(): Command {
   addDoctor(trivet);
   addKey(trivet);
   addPoolTrust(trivet);
+  addRole(trivet);
   addSecurityDomain(trivet);
   return trivet;
 }
