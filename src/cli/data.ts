@@ -1,5 +1,4 @@
 // Bytes that a command is given, and bytes that it gives: files, standard input, and the usual spellings.
-import { readFileSync } from 'node:fs';
 import { fromBase64url } from '../values/bytes.js';
 import { print } from './ask.js';
 import { CommandError } from './failure.js';
@@ -21,10 +20,8 @@ export interface OutputOptions {
   json?: true;
 }
 
-const STANDARD_INPUT = 0;
-
 /** What the command works on; standard input when nothing else is named. */
-export function readInput({ in: file, text, hex, base64 }: InputOptions): Buffer {
+export async function readInput({ in: file, text, hex, base64 }: InputOptions): Promise<Buffer> {
   const ways = [file, text, hex, base64].filter((way) => way !== undefined);
   if (ways.length > 1)
     throw new CommandError('the data is given in one way: --in, --text, --hex or --base64');
@@ -37,7 +34,9 @@ export function readInput({ in: file, text, hex, base64 }: InputOptions): Buffer
       'there is no data: name a file with --in, or use --text, --hex, --base64 or a pipe',
     );
   }
-  return readFileSync(STANDARD_INPUT);
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 /** Hex digits, in groups or not. */

@@ -170,7 +170,7 @@ function addLife(group: Command): void {
       },
     );
   for (const [name, what] of [
-    ['rotate', 'make a new version of a key, like the newest, or as its rotation policy says'],
+    ['rotate', 'make a new version of a key as its rotation policy says'],
     ['delete', 'delete a key with all its versions; it can be recovered until it is purged'],
     ['recover', 'have a deleted key back, with all its versions'],
     ['purge', 'remove a deleted key for good'],

@@ -35,7 +35,8 @@ function attestor(text: string, before: readonly TrustedAttestor[]): readonly Tr
   return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
 }
 
-function program(): Command {
+/** All commands; each loads what it needs when it is run. */
+export function program(): Command {
   const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
   trivet
     .command('up')
@@ -148,14 +149,20 @@ function program(): Command {
   return trivet;
 }
 
-// Whoever read our words has heard enough (`| head`): no reason to fail, and none to stop a running service.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
-
-program()
-  .parseAsync()
-  .catch((error: unknown) => {
+/** Runs a command line, `args` as in `process.argv`; never throws, and sets the exit code. */
+export async function run(args: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync(args);
+  } catch (error) {
     process.stderr.write(`trivet: ${explain(error)}\n`);
     process.exitCode = 1;
+  }
+}
+
+if (require.main === module) {
+  // Whoever read our words has heard enough (`| head`): no reason to fail, and none to stop a running service.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
   });
+  void run(process.argv);
+}

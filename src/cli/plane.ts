@@ -1,6 +1,6 @@
 // The data plane for commands: paths with their api-version, lists of many pages, and refusals with what to do about
 // them. Knows no command.
-import { member, problemOf, type Answer, type Method, type PoolClient } from './ask.js';
+import { TOKEN, member, problemOf, type Answer, type Method, type PoolClient } from './ask.js';
 import { CommandError } from './failure.js';
 
 const VERSION = '7.6';
@@ -17,17 +17,12 @@ export interface PoolOptions {
 export class Plane {
   constructor(readonly pool: PoolClient) {}
 
-  async call(
-    method: Method,
-    path: string,
-    body?: unknown,
-    version = VERSION,
-  ): Promise<unknown> {
+  async call(method: Method, path: string, body?: unknown, version = VERSION): Promise<unknown> {
     const mark = path.includes('?') ? '&' : '?';
     const answer = await this.pool.ask(method, `${path}${mark}api-version=${version}`, body);
     if (answer.status < 300) return answer.body;
     throw new CommandError(
-      [problemOf(answer) ?? `pool ${this.pool.name} answered ${answer.status}`, adviceFor(answer)]
+      [problemOf(answer) ?? `pool ${this.pool.name} answered ${answer.status}`, adviceFor(answer, path)]
         .filter((line) => line !== undefined)
         .join('\n'),
     );
@@ -67,24 +62,28 @@ export function keyPath(name: string, version?: string): string {
   return `/keys/${name}${version === undefined ? '' : `/${version}`}`;
 }
 
-function adviceFor({ status, body }: Answer): string | undefined {
+function adviceFor({ status, body }: Answer, path: string): string | undefined {
   const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : undefined;
   const code = member(error, 'code') ?? '';
   const inner =
     typeof error === 'object' && error !== null && 'innererror' in error
       ? member(error.innererror, 'code')
       : undefined;
+  const key = /^\/(?:deleted)?keys\/([^/?]+)/.exec(path)?.[1] ?? 'NAME';
   if (inner === 'ObjectIsDeletedButRecoverable') {
-    return 'To have it back: trivet key recover NAME. To free its name for good: trivet key purge NAME.';
+    return `To have it back: trivet key recover ${key}. To free its name for good: trivet key purge ${key}.`;
+  }
+  if (/\brotat/.test(path) && /rotation ?policy/.test(member(error, 'message') ?? '')) {
+    return `To give it one: trivet key policy set ${key} --rotate-after P90D. A new version by hand: trivet key create ${key}.`;
   }
   if (code === 'KeyNotFound') return 'To see which there are: trivet key list, or trivet key list --deleted.';
   if (status === 401) {
-    return 'The access token is not believed or has ended; unset TRIVET_ACCESS_TOKEN to ask as the administrator.';
+    return `The access token is not believed or has ended; unset ${TOKEN} to ask as the administrator.`;
   }
   if (status === 403) {
     return (
       'Who asks has no role for this. An Administrator may give one: trivet role assignment create ' +
-      '--principal WHO --role ROLE --scope /keys (trivet role definition list shows what each may do).'
+      '--principal WHO --role ROLE --scope /keys (trivet role definition list shows which there are).'
     );
   }
   if (status === 503) return 'To see how the partitions are: trivet status.';

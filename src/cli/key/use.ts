@@ -56,7 +56,7 @@ const DIGESTS: Readonly<Record<string, string>> = {
 
 export async function signWithKey(name: string, options: SignOptions): Promise<void> {
   checkOutput(options);
-  const data = readInput(options);
+  const data = await readInput(options);
   const plane = await openPlane(options);
   const alg = await algorithm(plane, name, options, 'sign');
   const digest = digestOf(data, alg, options.digest === true);
@@ -67,7 +67,7 @@ export async function signWithKey(name: string, options: SignOptions): Promise<v
 /** Fails when the signature is not one. */
 export async function verifyWithKey(name: string, options: VerifyOptions): Promise<void> {
   const signature = signatureIn(options.signature);
-  const data = readInput(options);
+  const data = await readInput(options);
   const plane = await openPlane(options);
   const alg = await algorithm(plane, name, options, 'sign');
   const digest = digestOf(data, alg, options.digest === true);
@@ -89,7 +89,7 @@ export async function verifyWithKey(name: string, options: VerifyOptions): Promi
  */
 export async function encryptWithKey(name: string, options: CipherOptions): Promise<void> {
   checkOutput(options);
-  const data = readInput(options);
+  const data = await readInput(options);
   const plane = await openPlane(options);
   const alg = await algorithm(plane, name, options, 'encrypt');
   const { iv, aad } = options;
@@ -106,7 +106,7 @@ export async function encryptWithKey(name: string, options: CipherOptions): Prom
 /** Takes what {@link encryptWithKey} writes, or a bare ciphertext with its parts by option. */
 export async function decryptWithKey(name: string, options: CipherOptions): Promise<void> {
   checkOutput(options);
-  const data = readInput(options);
+  const data = await readInput(options);
   const document = documentIn(data);
   const plane = await openPlane(options);
   const { iv, aad, authTag } = options;
@@ -124,7 +124,7 @@ export async function decryptWithKey(name: string, options: CipherOptions): Prom
 
 export async function wrapWithKey(name: string, options: UseOptions & OutputOptions): Promise<void> {
   checkOutput(options);
-  const secret = readInput(options);
+  const secret = await readInput(options);
   const plane = await openPlane(options);
   const alg = await algorithm(plane, name, options, 'wrap');
   const body = { alg, value: b64(secret) };
@@ -134,7 +134,7 @@ export async function wrapWithKey(name: string, options: UseOptions & OutputOpti
 
 export async function unwrapWithKey(name: string, options: UseOptions & OutputOptions): Promise<void> {
   checkOutput(options);
-  const wrapped = readInput(options);
+  const wrapped = await readInput(options);
   const plane = await openPlane(options);
   const alg = await algorithm(plane, name, options, 'wrap');
   const body = { alg, value: b64(wrapped) };
