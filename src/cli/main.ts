@@ -15,6 +15,7 @@ import { portNumber } from './port.js';
 import { addPrincipalCommands } from './principal.js';
 import { addRole } from './role.js';
 import { addSecurityDomain } from './security-domain.js';
+import type { WatchOptions } from './status/watch.js';
 import type { UpOptions } from './up.js';
 
 interface Target {
@@ -27,6 +28,19 @@ const dataDir = (): Option =>
     .env('TRIVET_HOME')
     .default(defaultDirectory());
 const json = (): Option => new Option('--json', 'print JSON');
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^[0-9]{1,4}(\.[0-9]{1,3})?$/.test(text) || value < 0.1) {
+    throw new InvalidArgumentError('seconds, 0.1 or more');
+  }
+  return value;
+}
+
+function lookCount(text: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new InvalidArgumentError('a whole number is expected');
+  return Number(text);
+}
 
 function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
   const comma = text.indexOf(',');
@@ -93,7 +107,15 @@ export function program(): Command {
     .description('show the pools and their partitions')
     .addOption(dataDir())
     .addOption(json())
-    .action(async (options: Target) => {
+    .option('--watch', 'look again and again: a live view in a terminal, else one look below the other')
+    .option('--interval <seconds>', 'between looks', seconds, 1)
+    .option('--count <number>', 'leave after so many looks', lookCount)
+    .action(async ({ watch: again, ...options }: WatchOptions & { watch?: true }) => {
+      if (again) {
+        const { watch } = await import('./status/watch.js');
+        await watch(options);
+        return;
+      }
       const { status } = await import('./ask.js');
       await status(options.dataDir, options.json === true);
     });
