@@ -15,6 +15,7 @@ import { portNumber } from './port.js';
 import { addPrincipalCommands } from './principal.js';
 import { addRole } from './role.js';
 import { addSecurityDomain } from './security-domain.js';
+import { addSlot } from './slot.js';
 import type { WatchOptions } from './status/watch.js';
 import type { UpOptions } from './up.js';
 
@@ -168,6 +169,7 @@ export function program(): Command {
   addPoolTrust(trivet);
   addRole(trivet);
   addSecurityDomain(trivet);
+  addSlot(trivet);
   return trivet;
 }
 
