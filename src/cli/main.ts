@@ -4,6 +4,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
+import { addBench } from './bench.js';
 import { addDoctor } from './doctor.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
@@ -164,6 +165,7 @@ export function program(): Command {
       await showClock(options.dataDir, options.json === true);
     });
   addAudit(trivet);
+  addBench(trivet);
   addDoctor(trivet);
   addKey(trivet);
   addPoolTrust(trivet);
