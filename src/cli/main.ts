@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, Help, InvalidArgumentError, Option } from 'commander';
 import type { TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
 import { addBench } from './bench.js';
+import { addCompletion } from './completion.js';
 import { addDoctor } from './doctor.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
@@ -51,9 +54,24 @@ function attestor(text: string, before: readonly TrustedAttestor[]): readonly Tr
   return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
 }
 
+const plain = new Help();
+
+function version(): string {
+  const file = join(__dirname, '..', '..', 'package.json');
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
+}
+
 /** All commands; each loads what it needs when it is run. */
 export function program(): Command {
-  const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
+  const trivet = new Command('trivet')
+    .description('A managed HSM that you run yourself.')
+    .version(version(), '--version', 'print the version')
+    .showHelpAfterError('(--help after a command shows what it takes)')
+    .configureHelp({
+      // A list that nothing is in needs no words.
+      optionDescription: (option) =>
+        plain.optionDescription(option).replace(/ \(default: (\[\]|\{\})\)$/, ''),
+    });
   trivet
     .command('up')
     .description('start the pools; on an empty directory make one first')
@@ -166,6 +184,7 @@ export function program(): Command {
     });
   addAudit(trivet);
   addBench(trivet);
+  addCompletion(trivet);
   addDoctor(trivet);
   addKey(trivet);
   addPoolTrust(trivet);
