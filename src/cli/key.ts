@@ -79,9 +79,9 @@ const withAttributes = (command: Command): Command =>
 const withInput = (command: Command, what: string): Command =>
   command
     .option('--in <file>', `${what}; - for standard input, which is read when nothing is given`)
-    .option('--text <text>', 'the same, as text')
-    .option('--hex <digits>', 'the same, in hex')
-    .option('--base64 <text>', 'the same, in base64');
+    .option('--text <text>', 'the same, as text; others on this machine may see it')
+    .option('--hex <digits>', 'the same, in hex; likewise')
+    .option('--base64 <text>', 'the same, in base64; likewise');
 
 const withOutput = (command: Command, usual: string): Command =>
   command
@@ -89,7 +89,7 @@ const withOutput = (command: Command, usual: string): Command =>
     .addOption(
       new Option(
         '--encoding <encoding>',
-        `how the result is written (default: ${usual}, raw in a file)`,
+        `how the result is written (default: ${usual}${usual === 'raw' ? '' : ', raw in a file'})`,
       ).choices(ENCODINGS),
     );
 
