@@ -12,7 +12,7 @@ export interface DoctorOptions extends Omit<ProbeOptions, 'domain'> {
 
 /** Sets the exit code: 0 all well, 1 findings, 2 no findings but something could not be checked. */
 export async function doctor(options: DoctorOptions): Promise<void> {
-  const verdicts = judge(await probe({ ...options, domain: DOMAIN }), options.ignore);
+  const verdicts = await examine(options);
   const code = exitCode(verdicts);
   print(
     options.json
@@ -20,6 +20,16 @@ export async function doctor(options: DoctorOptions): Promise<void> {
       : verdictText(verdicts, options.verbose === true),
   );
   process.exitCode = code;
+}
+
+async function examine(options: DoctorOptions): Promise<readonly Verdict[]> {
+  try {
+    return judge(await probe({ ...options, domain: DOMAIN }), options.ignore);
+  } catch (error) {
+    // A directory of somebody else, say: nothing at all can be checked.
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    return [{ check: 'directory', findings: [], unchecked: error.message }];
+  }
 }
 
 function verdictText(verdicts: readonly Verdict[], verbose: boolean): string {
