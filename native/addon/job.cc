@@ -111,7 +111,7 @@ bool Job::Settle() {
       if (answer == nullptr) return false;
       return napi_resolve_deferred(env_, deferred_, answer) == napi_ok;
     }
-    napi_value error = Environment::Of(env_).MakeError(status_);
+    napi_value error = Environment::Of(env_).MakeError(status_, request_.reason);
     return napi_reject_deferred(env_, deferred_, error) == napi_ok;
   } catch (const Napi::Error&) {
     return false;

@@ -1,6 +1,7 @@
 // One call on its way through the thread pool and back into a promise. Owns everything the call needs.
 #pragma once
 
+#include <variant>
 #include <vector>
 
 #include "environment.h"
@@ -22,6 +23,9 @@ struct Request {
   std::vector<p11::AttributeValue> values;
   std::vector<std::shared_ptr<p11::Session>> sessions;
 
+  std::variant<std::monostate, CK_INFO, CK_SLOT_INFO, CK_TOKEN_INFO, CK_MECHANISM_INFO, CK_SESSION_INFO> info;
+  // Why it failed, where the code does not say.
+  std::string reason;
   p11::Bytes output;
   std::vector<CK_OBJECT_HANDLE> handles;
   CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;

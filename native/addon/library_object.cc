@@ -6,6 +6,9 @@ namespace addon {
 namespace {
 
 constexpr std::size_t kPathMax = 4096;
+// What a number of JavaScript holds.
+constexpr CK_ULONG kIntegerMax = (1UL << 53) - 1;
+constexpr std::size_t kParametersMax = 16 * 1024;
 
 // Random; no other addon has it.
 constexpr napi_type_tag kLibraryTag = {0x8f2b6c1d4e7a4093, 0xa1d5e0c47b9632f8};
@@ -24,60 +27,25 @@ Napi::Value Version(Napi::Env env, const CK_VERSION& version) {
 }
 
 Napi::Value Count(Napi::Env env, CK_ULONG value) {
-  if (value == CK_UNAVAILABLE_INFORMATION) return env.Undefined();
+  // Nor is a count what a token says that has no limit.
+  if (value > kIntegerMax) return env.Undefined();
   return Napi::Number::New(env, static_cast<double>(value));
 }
 
-Napi::Value List(Napi::Env env, const CK_ULONG* items, CK_ULONG length) {
-  Napi::Array array = Napi::Array::New(env, length);
-  for (std::uint32_t i = 0; i < length; i++) array.Set(i, Count(env, items[i]));
+template <typename Info>
+Info& Room(Request& request) {
+  return request.info.emplace<Info>(Info{});
+}
+
+napi_value AnswerList(napi_env env, Request& request) {
+  Napi::Array array = Napi::Array::New(env, request.handles.size());
+  std::uint32_t at = 0;
+  for (const CK_ULONG item : request.handles) array.Set(at++, Count(env, item));
   return array;
 }
 
-}  // namespace
-
-Napi::Function LibraryObject::Define(Napi::Env env) {
-  return DefineClass(env, "Library",
-                     {
-                         InstanceMethod<&LibraryObject::Info>("info"),
-                         InstanceMethod<&LibraryObject::Slots>("slots"),
-                         InstanceMethod<&LibraryObject::SlotInfo>("slotInfo"),
-                         InstanceMethod<&LibraryObject::TokenInfo>("tokenInfo"),
-                         InstanceMethod<&LibraryObject::Mechanisms>("mechanisms"),
-                         InstanceMethod<&LibraryObject::MechanismInfo>("mechanismInfo"),
-                         InstanceMethod<&LibraryObject::InitToken>("initToken"),
-                         InstanceMethod<&LibraryObject::CloseAllSessions>("closeAllSessions"),
-                         InstanceMethod<&LibraryObject::Close>("close"),
-                     });
-}
-
-LibraryObject::LibraryObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "modulePath must be a string");
-  const std::string path = info[0].As<Napi::String>().Utf8Value();
-  if (path.empty() || path.size() > kPathMax || path.find('\0') != std::string::npos) {
-    throw Napi::TypeError::New(info.Env(), "modulePath must be a path");
-  }
-  Environment& environment = Environment::Of(info.Env());
-  std::shared_ptr<p11::Library> library;
-  std::string reason;
-  environment.Check(p11::Library::Open(path, &library, &reason), reason);
-  open_ = std::make_shared<OpenLibrary>();
-  open_->library = std::move(library);
-  environment.Add(open_);
-  info.This().As<Napi::Object>().TypeTag(&kLibraryTag);
-}
-
-std::shared_ptr<OpenLibrary> LibraryObject::From(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kLibraryTag)) {
-    throw Napi::TypeError::New(value.Env(), "library must be a Library");
-  }
-  return Unwrap(value.As<Napi::Object>())->open_;
-}
-
-Napi::Value LibraryObject::Info(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  CK_INFO native = {};
-  Environment::Of(env).Check(library().GetInfo(&native));
+napi_value AnswerInfo(napi_env env, Request& request) {
+  const auto& native = std::get<CK_INFO>(request.info);
   Napi::Object result = Napi::Object::New(env);
   result["cryptokiVersion"] = Version(env, native.cryptokiVersion);
   result["manufacturerId"] = Text(env, native.manufacturerID);
@@ -86,18 +54,8 @@ Napi::Value LibraryObject::Info(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value LibraryObject::Slots(const Napi::CallbackInfo& info) {
-  const bool token_present = ToBool(info[0], "tokenPresent");
-  std::unique_ptr<CK_SLOT_ID[]> slots;
-  CK_ULONG length = 0;
-  Environment::Of(info.Env()).Check(library().GetSlotList(token_present, &slots, &length));
-  return List(info.Env(), slots.get(), length);
-}
-
-Napi::Value LibraryObject::SlotInfo(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  CK_SLOT_INFO native = {};
-  Environment::Of(env).Check(library().GetSlotInfo(ToUlong(info[0], "slot"), &native));
+napi_value AnswerSlotInfo(napi_env env, Request& request) {
+  const auto& native = std::get<CK_SLOT_INFO>(request.info);
   Napi::Object result = Napi::Object::New(env);
   result["slotDescription"] = Text(env, native.slotDescription);
   result["manufacturerId"] = Text(env, native.manufacturerID);
@@ -107,10 +65,8 @@ Napi::Value LibraryObject::SlotInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value LibraryObject::TokenInfo(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  CK_TOKEN_INFO native = {};
-  Environment::Of(env).Check(library().GetTokenInfo(ToUlong(info[0], "slot"), &native));
+napi_value AnswerTokenInfo(napi_env env, Request& request) {
+  const auto& native = std::get<CK_TOKEN_INFO>(request.info);
   Napi::Object result = Napi::Object::New(env);
   result["label"] = Text(env, native.label);
   result["manufacturerId"] = Text(env, native.manufacturerID);
@@ -133,24 +89,157 @@ Napi::Value LibraryObject::TokenInfo(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value LibraryObject::Mechanisms(const Napi::CallbackInfo& info) {
-  std::unique_ptr<CK_MECHANISM_TYPE[]> types;
-  CK_ULONG length = 0;
-  Environment::Of(info.Env())
-      .Check(library().GetMechanismList(ToUlong(info[0], "slot"), &types, &length));
-  return List(info.Env(), types.get(), length);
-}
-
-Napi::Value LibraryObject::MechanismInfo(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  CK_MECHANISM_INFO native = {};
-  const CK_SLOT_ID slot = ToUlong(info[0], "slot");
-  Environment::Of(env).Check(library().GetMechanismInfo(slot, ToUlong(info[1], "mechanism"), &native));
+napi_value AnswerMechanismInfo(napi_env env, Request& request) {
+  const auto& native = std::get<CK_MECHANISM_INFO>(request.info);
   Napi::Object result = Napi::Object::New(env);
   result["minKeySize"] = Count(env, native.ulMinKeySize);
   result["maxKeySize"] = Count(env, native.ulMaxKeySize);
   result["flags"] = Count(env, native.flags);
   return result;
+}
+
+Request ReadNothing(const Napi::CallbackInfo&) { return {}; }
+
+Request ReadSlot(const Napi::CallbackInfo& info) {
+  Request request;
+  request.number = ToUlong(info[0], "slot");
+  return request;
+}
+
+template <typename Item>
+void Keep(const std::unique_ptr<Item[]>& items, CK_ULONG length, const p11::Status& status, Request& request) {
+  if (status.ok()) request.handles.assign(items.get(), items.get() + length);
+}
+
+}  // namespace
+
+struct LibraryObject::Question {
+  const char* function;
+  Request (*read)(const Napi::CallbackInfo& info);
+  Job::LibraryWork work;
+  Job::Answer answer;
+};
+
+constexpr LibraryObject::Question LibraryObject::kOpen = {
+    "C_Initialize", ReadNothing, [](p11::Library& library, Request& of) { return library.Open(&of.reason); },
+    AnswerNothing};
+
+constexpr LibraryObject::Question LibraryObject::kInfo = {
+    "C_GetInfo", ReadNothing,
+    [](p11::Library& library, Request& of) { return library.GetInfo(&Room<CK_INFO>(of)); }, AnswerInfo};
+
+constexpr LibraryObject::Question LibraryObject::kSlots = {
+    "C_GetSlotList",
+    [](const Napi::CallbackInfo& info) {
+      Request request;
+      request.valid = ToBool(info[0], "tokenPresent");
+      return request;
+    },
+    [](p11::Library& library, Request& of) {
+      std::unique_ptr<CK_SLOT_ID[]> slots;
+      CK_ULONG length = 0;
+      const p11::Status status = library.GetSlotList(of.valid, &slots, &length);
+      Keep(slots, length, status, of);
+      return status;
+    },
+    AnswerList};
+
+constexpr LibraryObject::Question LibraryObject::kSlotInfo = {
+    "C_GetSlotInfo", ReadSlot,
+    [](p11::Library& library, Request& of) { return library.GetSlotInfo(of.number, &Room<CK_SLOT_INFO>(of)); },
+    AnswerSlotInfo};
+
+constexpr LibraryObject::Question LibraryObject::kTokenInfo = {
+    "C_GetTokenInfo", ReadSlot,
+    [](p11::Library& library, Request& of) { return library.GetTokenInfo(of.number, &Room<CK_TOKEN_INFO>(of)); },
+    AnswerTokenInfo};
+
+constexpr LibraryObject::Question LibraryObject::kMechanisms = {
+    "C_GetMechanismList", ReadSlot,
+    [](p11::Library& library, Request& of) {
+      std::unique_ptr<CK_MECHANISM_TYPE[]> types;
+      CK_ULONG length = 0;
+      const p11::Status status = library.GetMechanismList(of.number, &types, &length);
+      Keep(types, length, status, of);
+      return status;
+    },
+    AnswerList};
+
+constexpr LibraryObject::Question LibraryObject::kMechanismInfo = {
+    "C_GetMechanismInfo",
+    [](const Napi::CallbackInfo& info) {
+      Request request = ReadSlot(info);
+      request.object = ToUlong(info[1], "mechanism");
+      return request;
+    },
+    [](p11::Library& library, Request& of) {
+      return library.GetMechanismInfo(of.number, of.object, &Room<CK_MECHANISM_INFO>(of));
+    },
+    AnswerMechanismInfo};
+
+template <const LibraryObject::Question& kQuestion>
+Napi::Value LibraryObject::Ask(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Request request = kQuestion.read(info);
+  return Napi::Value(env, Job::Run(env, kQuestion.function, open_, std::move(request), kQuestion.work, kQuestion.answer));
+}
+
+template <const LibraryObject::Question& kQuestion>
+Napi::Value LibraryObject::AskSync(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Environment& environment = Environment::Of(env);
+  Request request = kQuestion.read(info);
+  if (open_->closed) environment.Check({CKR_CRYPTOKI_NOT_INITIALIZED, kQuestion.function});
+  const p11::Status status = kQuestion.work(*open_->library, request);
+  environment.Check(status, request.reason);
+  return Napi::Value(env, kQuestion.answer(env, request));
+}
+
+Napi::Function LibraryObject::Define(Napi::Env env) {
+  return DefineClass(env, "Library",
+                     {
+                         InstanceMethod<&LibraryObject::Ask<kOpen>>("open"),
+                         InstanceMethod<&LibraryObject::AskSync<kOpen>>("openSync"),
+                         InstanceMethod<&LibraryObject::Ask<kInfo>>("info"),
+                         InstanceMethod<&LibraryObject::AskSync<kInfo>>("infoSync"),
+                         InstanceMethod<&LibraryObject::Ask<kSlots>>("slots"),
+                         InstanceMethod<&LibraryObject::AskSync<kSlots>>("slotsSync"),
+                         InstanceMethod<&LibraryObject::Ask<kSlotInfo>>("slotInfo"),
+                         InstanceMethod<&LibraryObject::AskSync<kSlotInfo>>("slotInfoSync"),
+                         InstanceMethod<&LibraryObject::Ask<kTokenInfo>>("tokenInfo"),
+                         InstanceMethod<&LibraryObject::AskSync<kTokenInfo>>("tokenInfoSync"),
+                         InstanceMethod<&LibraryObject::Ask<kMechanisms>>("mechanisms"),
+                         InstanceMethod<&LibraryObject::AskSync<kMechanisms>>("mechanismsSync"),
+                         InstanceMethod<&LibraryObject::Ask<kMechanismInfo>>("mechanismInfo"),
+                         InstanceMethod<&LibraryObject::AskSync<kMechanismInfo>>("mechanismInfoSync"),
+                         InstanceMethod<&LibraryObject::InitToken>("initToken"),
+                         InstanceMethod<&LibraryObject::CloseAllSessions>("closeAllSessions"),
+                         InstanceMethod<&LibraryObject::Close>("close"),
+                     });
+}
+
+LibraryObject::LibraryObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const auto text = [&](std::size_t at, const char* name, std::size_t max) {
+    if (!info[at].IsString()) throw Napi::TypeError::New(info.Env(), std::string(name) + " must be a string");
+    std::string value = info[at].As<Napi::String>().Utf8Value();
+    if (value.size() > max || value.find('\0') != std::string::npos) {
+      throw Napi::TypeError::New(info.Env(), std::string(name) + " is too long, or has a zero in it");
+    }
+    return value;
+  };
+  std::string path = text(0, "modulePath", kPathMax);
+  if (path.empty()) throw Napi::TypeError::New(info.Env(), "modulePath must be a path");
+  open_ = std::make_shared<OpenLibrary>();
+  open_->library = std::make_shared<p11::Library>(std::move(path), text(1, "parameters", kParametersMax));
+  Environment::Of(info.Env()).Add(open_);
+  info.This().As<Napi::Object>().TypeTag(&kLibraryTag);
+}
+
+std::shared_ptr<OpenLibrary> LibraryObject::From(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kLibraryTag)) {
+    throw Napi::TypeError::New(value.Env(), "library must be a Library");
+  }
+  return Unwrap(value.As<Napi::Object>())->open_;
 }
 
 Napi::Value LibraryObject::InitToken(const Napi::CallbackInfo& info) {

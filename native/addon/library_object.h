@@ -1,31 +1,32 @@
-// The native half of the class Library.
+// The native half of the class Library. Every method with a `Sync` twin runs in the thread pool.
 #pragma once
 
-#include "environment.h"
+#include "job.h"
 
 namespace addon {
 
 class LibraryObject final : public Napi::ObjectWrap<LibraryObject> {
  public:
   static Napi::Function Define(Napi::Env env);
-  // new Library(modulePath)
+  // new Library(modulePath, parameters); of no use before open() or openSync()
   explicit LibraryObject(const Napi::CallbackInfo& info);
 
   // The library that `value` is the native half of. Throws for anything else, whatever its prototype says.
   static std::shared_ptr<OpenLibrary> From(const Napi::Value& value);
 
  private:
-  Napi::Value Info(const Napi::CallbackInfo& info);
-  Napi::Value Slots(const Napi::CallbackInfo& info);
-  Napi::Value SlotInfo(const Napi::CallbackInfo& info);
-  Napi::Value TokenInfo(const Napi::CallbackInfo& info);
-  Napi::Value Mechanisms(const Napi::CallbackInfo& info);
-  Napi::Value MechanismInfo(const Napi::CallbackInfo& info);
+  // One call with both its faces.
+  struct Question;
+  static const Question kOpen, kInfo, kSlots, kSlotInfo, kTokenInfo, kMechanisms, kMechanismInfo;
+
+  template <const Question& kQuestion>
+  Napi::Value Ask(const Napi::CallbackInfo& info);
+  template <const Question& kQuestion>
+  Napi::Value AskSync(const Napi::CallbackInfo& info);
+
   Napi::Value InitToken(const Napi::CallbackInfo& info);
   Napi::Value CloseAllSessions(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
-
-  p11::Library& library() { return *open_->library; }
 
   std::shared_ptr<OpenLibrary> open_;
 };

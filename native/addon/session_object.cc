@@ -9,13 +9,26 @@ namespace {
 
 constexpr p11::Status kWrappedTooLong = {CKR_WRAPPED_KEY_LEN_RANGE, "C_UnwrapKey"};
 
+napi_value AnswerInfo(napi_env env, Request& request) {
+  const auto& native = std::get<CK_SESSION_INFO>(request.info);
+  Napi::Object result = Napi::Object::New(env);
+  result["slot"] = FromUlong(env, native.slotID);
+  result["state"] = FromUlong(env, native.state);
+  result["flags"] = FromUlong(env, native.flags);
+  result["deviceError"] = FromUlong(env, native.ulDeviceError);
+  return result;
+}
+
 }  // namespace
 
 Napi::Function SessionObject::Define(Napi::Env env) {
   return DefineClass(env, "Session",
                      {
+                         InstanceMethod<&SessionObject::Open>("open"),
+                         InstanceMethod<&SessionObject::OpenSync>("openSync"),
                          InstanceMethod<&SessionObject::Handle>("handle"),
                          InstanceMethod<&SessionObject::Info>("info"),
+                         InstanceMethod<&SessionObject::InfoSync>("infoSync"),
                          InstanceMethod<&SessionObject::Close>("close"),
                          InstanceMethod<&SessionObject::Login>("login"),
                          InstanceMethod<&SessionObject::Logout>("logout"),
@@ -57,11 +70,11 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   Environment& environment = Environment::Of(env);
   const std::shared_ptr<OpenLibrary> library = LibraryObject::From(info[0]);
   const CK_SLOT_ID slot = ToUlong(info[1], "slot");
-  const bool read_write = ToBool(info[2], "readWrite");
+  read_write_ = ToBool(info[2], "readWrite");
   if (library->closed) environment.Check({CKR_CRYPTOKI_NOT_INITIALIZED, "C_OpenSession"});
   auto opened = std::make_shared<OpenSession>();
   opened->library = library;
-  environment.Check(p11::Session::Open(library->library, slot, read_write, &opened->session));
+  opened->session = std::make_shared<p11::Session>(library->library, slot);
   library->sessions.insert(opened);
   open_ = std::move(opened);
 }
@@ -78,20 +91,36 @@ p11::Session& SessionObject::Now(Napi::Env env, const char* function) {
   return *open_->session;
 }
 
+Napi::Value SessionObject::Open(const Napi::CallbackInfo& info) {
+  Request request;
+  request.valid = read_write_;
+  return Run(
+      info.Env(), "C_OpenSession", std::move(request),
+      [](p11::Session& session, Request& of) { return session.Open(of.valid); }, AnswerNothing);
+}
+
+Napi::Value SessionObject::OpenSync(const Napi::CallbackInfo& info) {
+  Environment::Of(info.Env()).Check(Now(info.Env(), "C_OpenSession").Open(read_write_));
+  return info.Env().Undefined();
+}
+
 Napi::Value SessionObject::Handle(const Napi::CallbackInfo& info) {
   return Napi::Value(info.Env(), FromUlong(info.Env(), open_->session->handle()));
 }
 
 Napi::Value SessionObject::Info(const Napi::CallbackInfo& info) {
+  return Run(
+      info.Env(), "C_GetSessionInfo", Request(),
+      [](p11::Session& session, Request& of) { return session.GetInfo(&of.info.emplace<CK_SESSION_INFO>()); },
+      AnswerInfo);
+}
+
+Napi::Value SessionObject::InfoSync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  CK_SESSION_INFO native = {};
-  Environment::Of(env).Check(Now(env, "C_GetSessionInfo").GetInfo(&native));
-  Napi::Object result = Napi::Object::New(env);
-  result["slot"] = FromUlong(env, native.slotID);
-  result["state"] = FromUlong(env, native.state);
-  result["flags"] = FromUlong(env, native.flags);
-  result["deviceError"] = FromUlong(env, native.ulDeviceError);
-  return result;
+  Request request;
+  Environment::Of(env).Check(
+      Now(env, "C_GetSessionInfo").GetInfo(&request.info.emplace<CK_SESSION_INFO>()));
+  return Napi::Value(env, AnswerInfo(env, request));
 }
 
 Napi::Value SessionObject::Close(const Napi::CallbackInfo& info) {

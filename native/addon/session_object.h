@@ -8,12 +8,15 @@ namespace addon {
 class SessionObject final : public Napi::ObjectWrap<SessionObject> {
  public:
   static Napi::Function Define(Napi::Env env);
-  // new Session(library, slot, readWrite)
+  // new Session(library, slot, readWrite); of no use before open() or openSync()
   explicit SessionObject(const Napi::CallbackInfo& info);
 
  private:
+  Napi::Value Open(const Napi::CallbackInfo& info);
+  Napi::Value OpenSync(const Napi::CallbackInfo& info);
   Napi::Value Handle(const Napi::CallbackInfo& info);
   Napi::Value Info(const Napi::CallbackInfo& info);
+  Napi::Value InfoSync(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::Value Login(const Napi::CallbackInfo& info);
   Napi::Value Logout(const Napi::CallbackInfo& info);
@@ -58,6 +61,7 @@ class SessionObject final : public Napi::ObjectWrap<SessionObject> {
   p11::Session& Now(Napi::Env env, const char* function);
 
   std::shared_ptr<OpenSession> open_;
+  bool read_write_ = false;
 };
 
 }  // namespace addon

@@ -65,6 +65,14 @@ bool Mechanism::Decode(View encoded) {
       parameter_.text.ulLen = text.size;
       break;
     }
+    case ParameterKind::kCbcData: {
+      const View iv = reader.Take(sizeof parameter_.cbc.iv);
+      if (reader.ok()) memcpy(parameter_.cbc.iv, iv.data, iv.size);
+      const View data = reader.Rest();
+      parameter_.cbc.pData = data.Mutable();
+      parameter_.cbc.length = data.size;
+      break;
+    }
     default:
       return false;
   }
@@ -97,6 +105,9 @@ CK_MECHANISM Mechanism::Native() {
       break;
     case ParameterKind::kStringData:
       native.ulParameterLen = sizeof parameter_.text;
+      break;
+    case ParameterKind::kCbcData:
+      native.ulParameterLen = sizeof parameter_.cbc;
       break;
   }
   native.pParameter = &parameter_;

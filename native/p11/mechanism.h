@@ -16,6 +16,7 @@ enum class ParameterKind : std::uint8_t {
   kEcdh1 = 5,
   kCtr = 6,
   kStringData = 7,
+  kCbcData = 8,
 };
 
 constexpr std::size_t kMechanismBytesMax = 1024 * 1024;
@@ -41,6 +42,7 @@ class Mechanism {
     CK_ECDH1_DERIVE_PARAMS ecdh1;
     CK_AES_CTR_PARAMS ctr;
     CK_KEY_DERIVATION_STRING_DATA text;
+    CK_AES_CBC_ENCRYPT_DATA_PARAMS cbc;
   };
 
   CK_MECHANISM_TYPE type_ = 0;

@@ -40,7 +40,8 @@ CK_RV ReadList(std::unique_ptr<Item[]>* items, CK_ULONG* length, Ask ask) {
 
 }  // namespace
 
-Status Module::Acquire(const std::string& path, Module** module, std::string* reason) {
+Status Module::Acquire(const std::string& path, const std::string& parameters, Module** module,
+                       std::string* reason) {
   char* resolved = realpath(path.c_str(), nullptr);
   if (resolved == nullptr) {
     *reason = "no such file: " + path;
@@ -60,8 +61,11 @@ Status Module::Acquire(const std::string& path, Module** module, std::string* re
   }
   Module* const shared = found->second;
   if (shared->users_ == 0) {
-    const Status status = shared->Initialise();
+    const Status status = shared->Initialise(parameters);
     if (!status.ok()) return status;
+  } else if (shared->parameters_ != parameters) {
+    *reason = "the module is initialised with other parameters";
+    return {CKR_CRYPTOKI_ALREADY_INITIALIZED, "C_Initialize"};
   }
   shared->users_++;
   *module = shared;
@@ -94,13 +98,20 @@ Status Module::Load(std::string* reason) {
   return {};
 }
 
-Status Module::Initialise() {
+Status Module::Initialise(const std::string& parameters) {
   if (closed_) return kNotInitialized("C_Initialize");
-  CK_C_INITIALIZE_ARGS arguments = {};
-  arguments.flags = CKF_OS_LOCKING_OK;
+  // Where the standard has its last field, NSS has its string of parameters, and one field more.
+  struct {
+    CK_C_INITIALIZE_ARGS standard;
+    void* reserved;
+  } arguments = {};
+  arguments.standard.flags = CKF_OS_LOCKING_OK;
+  std::string text = parameters;
+  if (!text.empty()) arguments.standard.pReserved = text.data();
   const CK_RV rv = functions_->C_Initialize(&arguments);
   if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) return {rv, "C_Initialize"};
   ours_ = rv == CKR_OK;
+  parameters_ = parameters;
   // Registered after C_Initialize, hence run before whatever destructors the module has registered so far: no
   // call may be inside while those run. An environment's clean-up hook would be too early for this, the thread
   // pool is still at work then.
@@ -133,16 +144,19 @@ void Module::CloseAllForever() {
   for (const auto& entry : registry.modules) entry.second->CloseForever();
 }
 
-Status Library::Open(const std::string& path, std::shared_ptr<Library>* library, std::string* reason) {
+Status Library::Open(std::string* reason) {
+  if (module_ != nullptr) return {CKR_CRYPTOKI_ALREADY_INITIALIZED, "C_Initialize"};
   Module* module = nullptr;
-  const Status status = Module::Acquire(path, &module, reason);
-  if (status.ok()) library->reset(new Library(module));
-  return status;
+  const Status status = Module::Acquire(path_, parameters_, &module, reason);
+  if (!status.ok()) return status;
+  module_ = module;
+  open_ = true;
+  return {};
 }
 
 Status Library::Close() {
   if (!open_.exchange(false)) return {};
-  return module_->Release();
+  return module_.load()->Release();
 }
 
 Status Library::GetInfo(CK_INFO* info) {

@@ -15,8 +15,10 @@ namespace p11 {
 // One per file, never freed: a thread may still be inside when the process ends.
 class Module {
  public:
-  // Loads and initialises, or counts one more user. `reason` says why a load failed.
-  static Status Acquire(const std::string& path, Module** module, std::string* reason);
+  // Loads and initialises, or counts one more user. `reason` says why a load failed. `parameters` go to the module
+  // with C_Initialize, unless they are empty; who comes later must bring the same.
+  static Status Acquire(const std::string& path, const std::string& parameters, Module** module,
+                        std::string* reason);
 
   // Counts one user less; the last one finalises, unless somebody else had initialised the module.
   Status Release();
@@ -28,7 +30,7 @@ class Module {
 
   explicit Module(std::string path) : path_(std::move(path)) {}
   Status Load(std::string* reason);
-  Status Initialise();
+  Status Initialise(const std::string& parameters);
   // Waits for running calls, then lets none in. For the moments before the process ends.
   void CloseForever();
   static void CloseAllForever();
@@ -38,20 +40,24 @@ class Module {
   // Both guarded by the registry's mutex.
   unsigned long users_ = 0;
   bool ours_ = false;
+  std::string parameters_;
 
   // Every call holds the gate shared, from before it enters the module until after it has left.
   std::shared_mutex gate_;
   std::atomic<bool> closed_{false};
 };
 
-// One opening of a module by one environment.
+// One opening of a module by one environment. Closed until it is opened, once.
 class Library {
  public:
-  static Status Open(const std::string& path, std::shared_ptr<Library>* library, std::string* reason);
+  Library(std::string path, std::string parameters)
+      : path_(std::move(path)), parameters_(std::move(parameters)) {}
   ~Library() { Close(); }
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 
+  // May wait for C_Initialize.
+  Status Open(std::string* reason);
   // Refuses further calls, then releases the module. May wait for C_Finalize.
   Status Close();
 
@@ -67,24 +73,32 @@ class Library {
 
  private:
   friend class Call;
-  explicit Library(Module* module) : module_(module) {}
 
-  Module* const module_;
-  std::atomic<bool> open_{true};
+  const std::string path_;
+  const std::string parameters_;
+  // Set by `Open` and left as it is, so that whoever sees the library open finds it.
+  std::atomic<Module*> module_{nullptr};
+  std::atomic<bool> open_{false};
 };
 
 // Permission to call into the module, for as long as it lives.
 class Call {
  public:
   explicit Call(const Library& library)
-      : module_(*library.module_), hold_(module_.gate_), admitted_(library.open_ && !module_.closed_) {}
+      : module_(library.module_),
+        hold_(Hold(module_)),
+        admitted_(module_ != nullptr && library.open_ && !module_->closed_) {}
 
   bool admitted() const { return admitted_; }
-  const CK_FUNCTION_LIST* operator->() const { return module_.functions_; }
+  const CK_FUNCTION_LIST* operator->() const { return module_->functions_; }
 
  private:
-  Module& module_;
-  std::shared_lock<std::shared_mutex> hold_;
+  static std::shared_lock<std::shared_mutex> Hold(Module* module) {
+    return module == nullptr ? std::shared_lock<std::shared_mutex>() : std::shared_lock(module->gate_);
+  }
+
+  Module* const module_;
+  const std::shared_lock<std::shared_mutex> hold_;
   const bool admitted_;
 };
 

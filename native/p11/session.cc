@@ -19,17 +19,16 @@ bool IsTemplate(CK_ATTRIBUTE_TYPE type) {
 
 }  // namespace
 
-Status Session::Open(std::shared_ptr<Library> library, CK_SLOT_ID slot, bool read_write,
-                     std::shared_ptr<Session>* session) {
-  std::shared_ptr<Session> opened(new Session(std::move(library), slot));
-  const Call call(*opened->library_);
+Status Session::Open(bool read_write) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const Call call(*library_);
   if (!call.admitted()) return {CKR_CRYPTOKI_NOT_INITIALIZED, "C_OpenSession"};
+  // A second one would leave the first behind.
+  if (open_) return {CKR_SESSION_EXISTS, "C_OpenSession"};
   const CK_FLAGS flags = CKF_SERIAL_SESSION | (read_write ? CKF_RW_SESSION : 0UL);
-  const CK_RV rv = call->C_OpenSession(slot, flags, nullptr, nullptr, &opened->handle_);
-  if (rv != CKR_OK) return {rv, "C_OpenSession"};
-  opened->open_ = true;
-  *session = std::move(opened);
-  return {};
+  const CK_RV rv = call->C_OpenSession(slot_, flags, nullptr, nullptr, &handle_);
+  open_ = rv == CKR_OK;
+  return {rv, "C_OpenSession"};
 }
 
 Status Session::Close() {

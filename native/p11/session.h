@@ -1,5 +1,5 @@
 // One session of a token. Calls on it are single file: a second thread waits. Every single-part operation is
-// Init and the operation itself in one go, so that no other call comes between.
+// Init and the operation itself in one go, so that no other call comes between. Closed until it is opened.
 #pragma once
 
 #include <memory>
@@ -40,12 +40,12 @@ enum class OaepHash : std::uint8_t { kSha1 = 1, kSha256 = 2, kSha384 = 3, kSha51
 
 class Session {
  public:
-  static Status Open(std::shared_ptr<Library> library, CK_SLOT_ID slot, bool read_write,
-                     std::shared_ptr<Session>* session);
+  Session(std::shared_ptr<Library> library, CK_SLOT_ID slot) : library_(std::move(library)), slot_(slot) {}
   ~Session() { Close(); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  Status Open(bool read_write);
   // Waits for the call in flight. Idempotent; says nothing if the library is closed already.
   Status Close();
 
@@ -98,7 +98,6 @@ class Session {
  private:
   class Turn;
 
-  Session(std::shared_ptr<Library> library, CK_SLOT_ID slot) : library_(std::move(library)), slot_(slot) {}
   // Ends an operation that failed half-way, so that the next Init is not refused as CKR_OPERATION_ACTIVE.
   void Abandon(const Call& call, Operation operation);
 

@@ -36,13 +36,13 @@ async function check(modulePath: string | undefined): Promise<ModuleCheck> {
   }
   if (modulePath === undefined) return { step: 'module', problem: 'none is named', bootTimesMs };
   try {
-    const library = Library.open(modulePath);
-    const { libraryDescription, manufacturerId, libraryVersion } = library.info();
+    const library = await Library.open(modulePath);
+    const { libraryDescription, manufacturerId, libraryVersion } = await library.info();
     const description = `${libraryDescription || manufacturerId} ${libraryVersion}`;
-    const [slot] = library.slots();
+    const [slot] = await library.slots();
     if (slot === undefined) return { step: 'module', problem: 'it offers no slot', bootTimesMs };
     const { missingFrom } = await import('./partition/mechanisms.js');
-    const missing = missingFrom(library.mechanisms(slot));
+    const missing = missingFrom(await library.mechanisms(slot));
     await library.close();
     return { step: 'done', description, missing, bootTimesMs };
   } catch (error) {

@@ -14,9 +14,9 @@ const sides = {
     const { Library } = require(join(__dirname, '../../dist/instance/pkcs11/library.js'));
     const { CKM, CKO, CKK } = require(join(__dirname, '../../dist/instance/pkcs11/constants.js'));
     const { prepareMechanism } = require(join(__dirname, '../../dist/instance/pkcs11/mechanism.js'));
-    const library = Library.open(modulePath);
-    const [slot] = library.slots(true);
-    const sessions = Array.from({ length: 17 }, () => library.openSession(slot, { readWrite: true }));
+    const library = Library.openSync(modulePath);
+    const [slot] = library.slotsSync(true);
+    const sessions = Array.from({ length: 17 }, () => library.openSessionSync(slot, { readWrite: true }));
     const [session] = sessions;
     await session.login('USER', Buffer.from(pin));
     const forPrivate = { token: false, private: true, sensitive: true };

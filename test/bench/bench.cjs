@@ -63,10 +63,10 @@ async function addon(module) {
   fs.writeFileSync(configuration, `directories.tokendir = ${tokens}\nlog.level = ERROR\n`);
   process.env.SOFTHSM2_CONF = configuration;
   const { Library } = require(join(root, 'dist/instance/pkcs11/library.js'));
-  const library = Library.open(module);
+  const library = Library.openSync(module);
   const so = Buffer.from('benchmark');
-  await library.initToken(library.slots(true)[0], so, 'benchmark');
-  const session = library.openSession(library.slots(true)[0], { readWrite: true });
+  await library.initToken(library.slotsSync(true)[0], so, 'benchmark');
+  const session = library.openSessionSync(library.slotsSync(true)[0], { readWrite: true });
   await session.login('SO', so);
   await session.initPin(so);
   session.close();

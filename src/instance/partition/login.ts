@@ -6,7 +6,9 @@ import { TOKEN_LABEL } from './templates.js';
 
 /** Slot of the token with our label. */
 export function findToken(library: Library): number {
-  const slot = library.slots(true).find((candidate) => library.tokenInfo(candidate).label === TOKEN_LABEL);
+  const slot = library
+    .slotsSync(true)
+    .find((candidate) => library.tokenInfoSync(candidate).label === TOKEN_LABEL);
   if (slot === undefined) throw new Error('the token is not in any slot');
   return slot;
 }

@@ -93,14 +93,14 @@ const OAEP = { type: CKM.RSA_PKCS_OAEP, parameter: { hashAlg: CKM.SHA_1, mgf: CK
 // A fresh token, the officer logged in, the user's PIN set.
 async function initialise(library: Library, pins: Pins): Promise<Session> {
   const empty = library
-    .slots(true)
-    .find((slot) => (library.tokenInfo(slot).flags & TOKEN_FLAGS.TOKEN_INITIALIZED) === 0);
+    .slotsSync(true)
+    .find((slot) => (library.tokenInfoSync(slot).flags & TOKEN_FLAGS.TOKEN_INITIALIZED) === 0);
   if (empty === undefined) throw new Error('no slot for a new token');
   const so = Buffer.from(pins.so);
   const user = Buffer.from(pins.user);
   await library.initToken(empty, so, TOKEN_LABEL);
   // SoftHSM moves a new token to another slot number.
-  const session = library.openSession(findToken(library), { readWrite: true });
+  const session = library.openSessionSync(findToken(library), { readWrite: true });
   await session.login('SO', so);
   await session.initPin(user);
   wipe(so, user);
@@ -124,7 +124,7 @@ async function found(library: Library, pins: Pins): Promise<void> {
 }
 
 async function donate(library: Library, pins: Pins, key: ExchangeKey): Promise<Buffer> {
-  const session = library.openSession(findToken(library), { readWrite: true });
+  const session = library.openSessionSync(findToken(library), { readWrite: true });
   await loginAs(session, 'SO', pins.so);
   const { modulus, exponent: publicExponent } = key;
   const joiner = await session.createObject({ ...joinerPublic, modulus, publicExponent });
@@ -134,7 +134,7 @@ async function donate(library: Library, pins: Pins, key: ExchangeKey): Promise<B
 }
 
 async function exportDomain(library: Library, pins: Pins, envelope: Uint8Array): Promise<Buffer> {
-  const session = library.openSession(findToken(library), { readWrite: true });
+  const session = library.openSessionSync(findToken(library), { readWrite: true });
   await loginAs(session, 'SO', pins.so);
   const value = openEnvelope(pins, envelope);
   const wrapping = await session.createObject({ ...exportingKey, value });
@@ -150,7 +150,7 @@ async function restore(
   pins: Pins,
   { domainKey, keys }: Extract<Task, { kind: 'restore' }>,
 ): Promise<Buffer[]> {
-  const session = library.openSession(findToken(library), { readWrite: true });
+  const session = library.openSessionSync(findToken(library), { readWrite: true });
   await loginAs(session, 'SO', pins.so);
   const value = openEnvelope(pins, domainKey.wrappingKey);
   const restoring = await session.createObject({ ...restoringKey, value });
@@ -174,7 +174,7 @@ async function restore(
 }
 
 async function verify(library: Library, pins: Pins, keys: readonly SealedKey[]): Promise<void> {
-  const session = library.openSession(findToken(library));
+  const session = library.openSessionSync(findToken(library));
   await loginAs(session, 'USER', pins.user);
   const dwk = await findOne(session, DWK_LABEL);
   const {
@@ -249,7 +249,7 @@ async function carryOut(task: Task): Promise<Result> {
     return { kind: 'done' };
   }
   const pins = JSON.parse(readFileSync(task.pinFile, 'utf8')) as Pins;
-  const library = Library.open(task.module);
+  const library = Library.openSync(task.module);
   switch (task.kind) {
     case 'found':
       await found(library, pins);

@@ -14,8 +14,8 @@ export class Worker {
   constructor(library: Library, slot: number) {
     this.#library = library;
     this.#slot = slot;
-    this.owner = library.openSession(slot, { readWrite: true });
-    this.#operations = library.openSession(slot);
+    this.owner = library.openSessionSync(slot, { readWrite: true });
+    this.#operations = library.openSessionSync(slot);
   }
 
   /** For one operation at a time. */
@@ -26,7 +26,7 @@ export class Worker {
   /** After an error: whatever the session was in the middle of is over. */
   reset(): void {
     const old = this.#operations;
-    this.#operations = this.#library.openSession(this.#slot);
+    this.#operations = this.#library.openSessionSync(this.#slot);
     old.close();
   }
 }

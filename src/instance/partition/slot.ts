@@ -144,7 +144,7 @@ export class SlotKeeper {
 }
 
 async function openSlot(options: SlotOptions, destroyed: () => void): Promise<Slot> {
-  const library = Library.open(options.module);
+  const library = Library.openSync(options.module);
   const number = findToken(library);
   const here = new Worker(library, number);
   // One login opens the token for every session of the process (PKCS #11 2.40 section 2.6).
@@ -155,7 +155,7 @@ async function openSlot(options: SlotOptions, destroyed: () => void): Promise<Sl
   };
   return {
     library,
-    mechanisms: library.mechanisms(number),
+    mechanisms: library.mechanismsSync(number),
     here,
     workers: new WorkerPool(Array.from({ length: WORKERS }, () => new Worker(library, number))),
     dwk: await findOne(here.owner, DWK_LABEL),

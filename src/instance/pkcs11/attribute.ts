@@ -19,6 +19,8 @@ export const attributes = {
   trusted: [0x86, 'bool'],
   checkValue: [0x90, 'bytes'],
   keyType: [0x100, 'ulong'],
+  certificateCategory: [0x87, 'ulong'],
+  url: [0x89, 'utf8'],
   subject: [0x101, 'bytes'],
   id: [0x102, 'bytes'],
   sensitive: [0x103, 'bool'],

@@ -119,6 +119,8 @@ export const CKO = {
 /** Key types. */
 export const CKK = {
   RSA: 0x0,
+  DSA: 0x1,
+  DH: 0x2,
   EC: 0x3,
   GENERIC_SECRET: 0x10,
   AES: 0x1f,
@@ -128,6 +130,7 @@ export const CKK = {
   SHA512_HMAC: 0x2d,
   SHA224_HMAC: 0x2e,
   EC_EDWARDS: 0x40,
+  EC_MONTGOMERY: 0x41,
 } as const;
 
 /** Mechanisms. */
@@ -212,7 +215,16 @@ export const CKM = {
   SHA224_KEY_DERIVATION: 0x396,
   AES_KEY_WRAP: 0x2109,
   AES_KEY_WRAP_PAD: 0x210a,
+  SHA3_256: 0x2b0,
+  SHA3_256_HMAC: 0x2b1,
+  SHA3_224: 0x2b5,
+  SHA3_224_HMAC: 0x2b6,
+  SHA3_384: 0x2c0,
+  SHA3_384_HMAC: 0x2c1,
+  SHA3_512: 0x2d0,
+  SHA3_512_HMAC: 0x2d1,
   EC_EDWARDS_KEY_PAIR_GEN: 0x1055,
+  EC_MONTGOMERY_KEY_PAIR_GEN: 0x1056,
   EDDSA: 0x1057,
 } as const;
 

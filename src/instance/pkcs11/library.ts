@@ -51,6 +51,18 @@ export interface MechanismInfo {
   readonly flags: number;
 }
 
+export interface LibraryOptions {
+  /**
+   * A string for C_Initialize, as NSS wants it: `configdir='sql:/path' ...`. While a module is open in this process, it
+   * is opened again with the same parameters only (CKR_CRYPTOKI_ALREADY_INITIALIZED).
+   */
+  readonly parameters?: string | undefined;
+}
+
+export interface SessionOptions {
+  readonly readWrite?: boolean | undefined;
+}
+
 const LABEL_BYTES_MAX = 32;
 
 /**
@@ -59,6 +71,7 @@ const LABEL_BYTES_MAX = 32;
  */
 export class Library {
   readonly #native: NativeLibrary;
+  #closing: Promise<void> | undefined;
 
   private constructor(native: NativeLibrary) {
     this.#native = native;
@@ -68,32 +81,75 @@ export class Library {
    * Loads the module so that it keeps to its own libcrypto, and initialises it for use by several threads. If
    * somebody else had initialised it in this process, it is used as it is and never finalised from here.
    */
-  static open(modulePath: string): Library {
-    return new Library(new NativeLibrary(modulePath));
+  static async open(modulePath: string, options: LibraryOptions = {}): Promise<Library> {
+    const native = new NativeLibrary(modulePath, options.parameters ?? '');
+    try {
+      await native.open();
+    } catch (error) {
+      await native.close();
+      throw error;
+    }
+    return new Library(native);
   }
 
-  info(): LibraryInfo {
-    return this.#native.info() as LibraryInfo;
+  /** The same on this thread, as everything here that ends in `Sync`: for modules that are known to be quick. */
+  static openSync(modulePath: string, options: LibraryOptions = {}): Library {
+    const native = new NativeLibrary(modulePath, options.parameters ?? '');
+    try {
+      native.openSync();
+    } catch (error) {
+      void native.close();
+      throw error;
+    }
+    return new Library(native);
   }
 
-  slots(tokenPresent = false): number[] {
+  async info(): Promise<LibraryInfo> {
+    return (await this.#native.info()) as LibraryInfo;
+  }
+
+  infoSync(): LibraryInfo {
+    return this.#native.infoSync() as LibraryInfo;
+  }
+
+  async slots(tokenPresent = false): Promise<number[]> {
     return this.#native.slots(tokenPresent);
   }
 
-  slotInfo(slot: number): SlotInfo {
-    return this.#native.slotInfo(slot) as SlotInfo;
+  slotsSync(tokenPresent = false): number[] {
+    return this.#native.slotsSync(tokenPresent);
   }
 
-  tokenInfo(slot: number): TokenInfo {
-    return this.#native.tokenInfo(slot) as TokenInfo;
+  async slotInfo(slot: number): Promise<SlotInfo> {
+    return (await this.#native.slotInfo(slot)) as SlotInfo;
   }
 
-  mechanisms(slot: number): number[] {
+  slotInfoSync(slot: number): SlotInfo {
+    return this.#native.slotInfoSync(slot) as SlotInfo;
+  }
+
+  async tokenInfo(slot: number): Promise<TokenInfo> {
+    return (await this.#native.tokenInfo(slot)) as TokenInfo;
+  }
+
+  tokenInfoSync(slot: number): TokenInfo {
+    return this.#native.tokenInfoSync(slot) as TokenInfo;
+  }
+
+  async mechanisms(slot: number): Promise<number[]> {
     return this.#native.mechanisms(slot);
   }
 
-  mechanismInfo(slot: number, mechanism: number): MechanismInfo {
-    return this.#native.mechanismInfo(slot, mechanism) as MechanismInfo;
+  mechanismsSync(slot: number): number[] {
+    return this.#native.mechanismsSync(slot);
+  }
+
+  async mechanismInfo(slot: number, mechanism: number): Promise<MechanismInfo> {
+    return (await this.#native.mechanismInfo(slot, mechanism)) as MechanismInfo;
+  }
+
+  mechanismInfoSync(slot: number, mechanism: number): MechanismInfo {
+    return this.#native.mechanismInfoSync(slot, mechanism) as MechanismInfo;
   }
 
   /** Erases what the token held. `label` has at most 32 bytes of UTF-8. */
@@ -103,8 +159,26 @@ export class Library {
     await this.#native.initToken(slot, soPin, bytes);
   }
 
-  openSession(slot: number, options: { readonly readWrite?: boolean } = {}): Session {
-    return new Session(new NativeSession(this.#native, slot, options.readWrite ?? false), slot);
+  async openSession(slot: number, options: SessionOptions = {}): Promise<Session> {
+    const native = new NativeSession(this.#native, slot, options.readWrite ?? false);
+    try {
+      await native.open();
+    } catch (error) {
+      native.close();
+      throw error;
+    }
+    return new Session(native, slot);
+  }
+
+  openSessionSync(slot: number, options: SessionOptions = {}): Session {
+    const native = new NativeSession(this.#native, slot, options.readWrite ?? false);
+    try {
+      native.openSync();
+    } catch (error) {
+      native.close();
+      throw error;
+    }
+    return new Session(native, slot);
   }
 
   /**
@@ -117,9 +191,10 @@ export class Library {
 
   /**
    * Refuses every further call at once, then waits for those in flight, closes the sessions and finalises the
-   * module if nobody else has it open. Calls still waiting for their turn are refused.
+   * module if nobody else has it open. Calls still waiting for their turn are refused. Idempotent.
    */
   close(): Promise<void> {
-    return this.#native.close();
+    this.#closing ??= this.#native.close();
+    return this.#closing;
   }
 }

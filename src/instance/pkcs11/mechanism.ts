@@ -39,9 +39,17 @@ export interface StringDataParameter {
   readonly stringData: Uint8Array;
 }
 
-/** Plain bytes are passed as they are: the IV of CBC, for one. */
+/** CK_AES_CBC_ENCRYPT_DATA_PARAMS. */
+export interface CbcDataParameter {
+  readonly cbcIv: Uint8Array;
+  readonly data: Uint8Array;
+}
+
+/** Plain bytes are passed as they are: the IV of CBC, for one. A number is a CK_ULONG: the length of a general MAC. */
 export type MechanismParameter =
   | Uint8Array
+  | number
+  | CbcDataParameter
   | PssParameter
   | OaepParameter
   | GcmParameter
@@ -64,9 +72,10 @@ const enum Kind {
   Ecdh1 = 5,
   Ctr = 6,
   StringData = 7,
+  CbcData = 8,
 }
 
-const CTR_BLOCK_LENGTH = 16;
+const BLOCK_LENGTH = 16;
 
 class PreparedMechanism implements Mechanism {
   constructor(
@@ -89,6 +98,7 @@ export function encodeMechanism(mechanism: Mechanism): number | Uint8Array {
 }
 
 function encodeWith(type: number, parameter: MechanismParameter): Uint8Array {
+  if (typeof parameter === 'number') return concat(type, Kind.Bytes, u32(parameter), u32(0));
   if (typeof parameter !== 'object' || (parameter as unknown) === null) {
     throw new TypeError('a mechanism parameter is bytes or an object');
   }
@@ -115,10 +125,16 @@ function encodeWith(type: number, parameter: MechanismParameter): Uint8Array {
     );
   }
   if ('counterBits' in parameter) {
-    if (bytes(parameter.counterBlock).length !== CTR_BLOCK_LENGTH) {
-      throw new TypeError(`counterBlock must be ${CTR_BLOCK_LENGTH} bytes long`);
+    if (bytes(parameter.counterBlock).length !== BLOCK_LENGTH) {
+      throw new TypeError(`counterBlock must be ${BLOCK_LENGTH} bytes long`);
     }
     return concat(type, Kind.Ctr, u32(parameter.counterBits), parameter.counterBlock);
+  }
+  if ('cbcIv' in parameter) {
+    if (bytes(parameter.cbcIv).length !== BLOCK_LENGTH) {
+      throw new TypeError(`cbcIv must be ${BLOCK_LENGTH} bytes long`);
+    }
+    return concat(type, Kind.CbcData, parameter.cbcIv, bytes(parameter.data));
   }
   if ('stringData' in parameter) return concat(type, Kind.StringData, bytes(parameter.stringData));
   return concat(

@@ -6,20 +6,31 @@ import { Pkcs11Error } from './error.js';
 export type EncodedMechanism = number | Uint8Array;
 
 export interface NativeLibrary {
-  info(): unknown;
-  slots(tokenPresent: boolean): number[];
-  slotInfo(slot: number): unknown;
-  tokenInfo(slot: number): unknown;
-  mechanisms(slot: number): number[];
-  mechanismInfo(slot: number, mechanism: number): unknown;
+  open(): Promise<void>;
+  openSync(): void;
+  info(): Promise<unknown>;
+  infoSync(): unknown;
+  slots(tokenPresent: boolean): Promise<number[]>;
+  slotsSync(tokenPresent: boolean): number[];
+  slotInfo(slot: number): Promise<unknown>;
+  slotInfoSync(slot: number): unknown;
+  tokenInfo(slot: number): Promise<unknown>;
+  tokenInfoSync(slot: number): unknown;
+  mechanisms(slot: number): Promise<number[]>;
+  mechanismsSync(slot: number): number[];
+  mechanismInfo(slot: number, mechanism: number): Promise<unknown>;
+  mechanismInfoSync(slot: number, mechanism: number): unknown;
   initToken(slot: number, soPin: Uint8Array, label: Uint8Array): Promise<void>;
   closeAllSessions(slot: number): void;
   close(): Promise<void>;
 }
 
 export interface NativeSession {
+  open(): Promise<void>;
+  openSync(): void;
   handle(): number;
-  info(): unknown;
+  info(): Promise<unknown>;
+  infoSync(): unknown;
   close(): void;
   login(user: number, pin: Uint8Array): Promise<void>;
   logout(): Promise<void>;
@@ -73,7 +84,7 @@ export interface NativePublicKey {
 interface Addon {
   bootTime(): number;
   install(makeError: (code: number, functionName: string, reason?: string) => Error): void;
-  Library: new (modulePath: string) => NativeLibrary;
+  Library: new (modulePath: string, parameters: string) => NativeLibrary;
   PublicKey: new (subjectPublicKeyInfo: Uint8Array) => NativePublicKey;
   Session: new (library: NativeLibrary, slot: number, readWrite: boolean) => NativeSession;
 }

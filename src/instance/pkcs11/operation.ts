@@ -21,11 +21,13 @@ const finalNames = [
   'C_DigestFinal',
 ] as const;
 
-class Multipart {
+/** What the operations below have in common. */
+export class Multipart {
   readonly #native: NativeSession;
   readonly #kind: OperationKind;
   readonly #begun: Promise<void>;
   #ended = false;
+  #failed = false;
 
   constructor(native: NativeSession, kind: OperationKind, mechanism: EncodedMechanism, key: number) {
     this.#native = native;
@@ -35,6 +37,11 @@ class Multipart {
     this.#begun.catch(() => {
       this.#ended = true;
     });
+  }
+
+  /** True once the session is free for another. Not after a failure half-way: NSS leaves some of those open. */
+  get over(): boolean {
+    return this.#ended && !this.#failed;
   }
 
   protected add(part: Uint8Array): Promise<Buffer> {
@@ -57,6 +64,7 @@ class Multipart {
       return await call(this.#native, this.#kind);
     } catch (error) {
       this.#ended = true;
+      this.#failed = true;
       throw error;
     }
   }

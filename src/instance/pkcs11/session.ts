@@ -13,9 +13,10 @@ import {
 } from './attribute.js';
 import { encodeMechanism, type Mechanism } from './mechanism.js';
 import type { NativeSession } from './native.js';
-import { Cipher, Digester, OperationKind, Signer, Verifier } from './operation.js';
+import { Cipher, Digester, Multipart, OperationKind, Signer, Verifier } from './operation.js';
 
-export type User = 'SO' | 'USER';
+/** `CONTEXT_SPECIFIC` between the beginning of a multi-part operation and its first part, for keys that ask each time. */
+export type User = 'SO' | 'USER' | 'CONTEXT_SPECIFIC';
 
 export interface SessionInfo {
   readonly slot: number;
@@ -30,7 +31,7 @@ export type OaepHash = 'sha1' | 'sha256' | 'sha384' | 'sha512';
 // Shared with the enum OaepHash of native/p11/session.h.
 const oaepHashes: Readonly<Record<OaepHash, number>> = { sha1: 1, sha256: 2, sha384: 3, sha512: 4 };
 
-const users: Readonly<Record<User, number>> = { SO: 0, USER: 1 };
+const users: Readonly<Record<User, number>> = { SO: 0, USER: 1, CONTEXT_SPECIFIC: 2 };
 
 // Enough for what is short enough to be signed in line; comes from Node's buffer pool.
 const SIGNATURE_ROOM = 256;
@@ -42,16 +43,26 @@ export class Session {
   readonly handle: number;
   readonly slot: number;
   readonly #native: NativeSession;
+  #multipart: Multipart | undefined;
 
-  /** Made by {@link Library.openSession}. */
+  /** Made by {@link Library.openSession}, of an open one. */
   constructor(native: NativeSession, slot: number) {
     this.#native = native;
     this.handle = native.handle();
     this.slot = slot;
   }
 
-  info(): SessionInfo {
-    return this.#native.info() as SessionInfo;
+  /** Is no multi-part operation open, nor one that failed half-way? */
+  get idle(): boolean {
+    return this.#multipart?.over ?? true;
+  }
+
+  async info(): Promise<SessionInfo> {
+    return (await this.#native.info()) as SessionInfo;
+  }
+
+  infoSync(): SessionInfo {
+    return this.#native.infoSync() as SessionInfo;
   }
 
   /** Ends the session and with it its session objects. A call in flight is waited for in the background. */
@@ -223,23 +234,29 @@ export class Session {
   }
 
   signer(mechanism: Mechanism, key: number): Signer {
-    return new Signer(this.#native, OperationKind.Sign, encodeMechanism(mechanism), key);
+    return this.#begun(new Signer(this.#native, OperationKind.Sign, encodeMechanism(mechanism), key));
   }
 
   verifier(mechanism: Mechanism, key: number): Verifier {
-    return new Verifier(this.#native, OperationKind.Verify, encodeMechanism(mechanism), key);
+    return this.#begun(new Verifier(this.#native, OperationKind.Verify, encodeMechanism(mechanism), key));
   }
 
   encryptor(mechanism: Mechanism, key: number): Cipher {
-    return new Cipher(this.#native, OperationKind.Encrypt, encodeMechanism(mechanism), key);
+    return this.#begun(new Cipher(this.#native, OperationKind.Encrypt, encodeMechanism(mechanism), key));
   }
 
   decryptor(mechanism: Mechanism, key: number): Cipher {
-    return new Cipher(this.#native, OperationKind.Decrypt, encodeMechanism(mechanism), key);
+    return this.#begun(new Cipher(this.#native, OperationKind.Decrypt, encodeMechanism(mechanism), key));
   }
 
   digester(mechanism: Mechanism): Digester {
-    return new Digester(this.#native, OperationKind.Digest, encodeMechanism(mechanism), NO_KEY);
+    return this.#begun(new Digester(this.#native, OperationKind.Digest, encodeMechanism(mechanism), NO_KEY));
+  }
+
+  #begun<T extends Multipart>(operation: T): T {
+    // One that is refused because another is open does not end that one.
+    if (this.idle) this.#multipart = operation;
+    return operation;
   }
 }
 

@@ -30,8 +30,8 @@ beforeAll(async () => {
   place = await foundedPlace();
   copy = await place.tokens.copy(place.domain);
   process.env['SOFTHSM2_CONF'] = copy.configuration;
-  library = Library.open(modulePath);
-  session = library.openSession(findToken(library), { readWrite: true });
+  library = Library.openSync(modulePath);
+  session = library.openSessionSync(findToken(library), { readWrite: true });
   await loginAs(session, 'USER', (await place.tokens.pins()).user);
   dwk = await findOne(session, DWK_LABEL);
 });
@@ -147,7 +147,7 @@ describe('the partition key', () => {
       256,
     );
     for (const type of [CKM.RSA_PKCS, CKM.RSA_X_509]) {
-      const spare = library.openSession(findToken(library), { readWrite: true });
+      const spare = library.openSessionSync(findToken(library), { readWrite: true });
       await expect(spare.sign({ type }, key, Buffer.alloc(32, 1))).rejects.toEqual(
         refused('CKR_MECHANISM_INVALID'),
       );

@@ -16,23 +16,23 @@ afterAll(() => token.library.close());
 
 test('library, slot, token and mechanisms describe themselves', () => {
   const { library, slot } = token;
-  expect(library.info()).toMatchObject({ cryptokiVersion: '2.40', manufacturerId: 'SoftHSM' });
-  expect(library.slots(true)).toContain(slot);
-  expect(library.slotInfo(slot).manufacturerId).toBe('SoftHSM project');
-  const info = library.tokenInfo(slot);
+  expect(library.infoSync()).toMatchObject({ cryptokiVersion: '2.40', manufacturerId: 'SoftHSM' });
+  expect(library.slotsSync(true)).toContain(slot);
+  expect(library.slotInfoSync(slot).manufacturerId).toBe('SoftHSM project');
+  const info = library.tokenInfoSync(slot);
   expect(info).toMatchObject({ label: 'objects', minPinLen: 4, totalPublicMemory: undefined });
   expect(info.flags & TOKEN_FLAGS.TOKEN_INITIALIZED).not.toBe(0);
-  expect(library.mechanisms(slot)).toContain(CKM.ECDSA);
-  expect(library.mechanismInfo(slot, CKM.AES_KEY_WRAP_PAD).flags & MECHANISM_FLAGS.UNWRAP).not.toBe(0);
+  expect(library.mechanismsSync(slot)).toContain(CKM.ECDSA);
+  expect(library.mechanismInfoSync(slot, CKM.AES_KEY_WRAP_PAD).flags & MECHANISM_FLAGS.UNWRAP).not.toBe(0);
 });
 
 test('a session tells its state, and PINs can be changed', async () => {
   const { session, slot } = token;
-  expect(session.info()).toEqual({ slot, state: CKS.RW_USER_FUNCTIONS, flags: 6, deviceError: 0 });
+  expect(session.infoSync()).toEqual({ slot, state: CKS.RW_USER_FUNCTIONS, flags: 6, deviceError: 0 });
   const next = Buffer.from('another pin');
   await session.setPin(userPin, next);
   await session.logout();
-  expect(session.info().state).toBe(CKS.RW_PUBLIC_SESSION);
+  expect(session.infoSync().state).toBe(CKS.RW_PUBLIC_SESSION);
   await expect(session.login('USER', userPin)).rejects.toMatchObject({ symbol: 'CKR_PIN_INCORRECT' });
   await session.login('USER', next);
   await session.setPin(next, userPin);
@@ -190,23 +190,23 @@ test('a vendor attribute travels by its number', async () => {
 });
 
 test('closing all sessions of a slot closes those of this library only', async () => {
-  const other = Library.open(modulePath());
-  const theirs = [other.openSession(token.slot), other.openSession(token.slot)];
+  const other = Library.openSync(modulePath());
+  const theirs = [other.openSessionSync(token.slot), other.openSessionSync(token.slot)];
   other.closeAllSessions(token.slot);
   for (const session of theirs) {
-    expect(() => session.info()).toThrow('C_GetSessionInfo: CKR_SESSION_HANDLE_INVALID (0xb3)');
+    expect(() => session.infoSync()).toThrow('C_GetSessionInfo: CKR_SESSION_HANDLE_INVALID (0xb3)');
   }
-  expect(token.session.info().state).toBe(CKS.RW_USER_FUNCTIONS);
+  expect(token.session.infoSync().state).toBe(CKS.RW_USER_FUNCTIONS);
   await other.close();
-  expect(token.session.info().state).toBe(CKS.RW_USER_FUNCTIONS);
+  expect(token.session.infoSync().state).toBe(CKS.RW_USER_FUNCTIONS);
 });
 
 test('a token is initialised anew', async () => {
   const { library } = token;
   const spare = library
-    .slots()
-    .find((slot) => (library.tokenInfo(slot).flags & TOKEN_FLAGS.TOKEN_INITIALIZED) === 0);
+    .slotsSync()
+    .find((slot) => (library.tokenInfoSync(slot).flags & TOKEN_FLAGS.TOKEN_INITIALIZED) === 0);
   expect(spare).toBeDefined();
   await library.initToken(spare ?? 0, soPin, 'spare');
-  expect(library.slots(true).map((slot) => library.tokenInfo(slot).label)).toContain('spare');
+  expect(library.slotsSync(true).map((slot) => library.tokenInfoSync(slot).label)).toContain('spare');
 });

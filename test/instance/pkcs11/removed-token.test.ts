@@ -22,8 +22,8 @@ test('a token whose directory is removed: typed errors, and a clean close', asyn
     () => session.setPin(userPin, Buffer.from('another pin')),
     () => session.logout(),
     () => session.login('USER', userPin),
-    () => library.tokenInfo(slot),
-    () => library.openSession(slot).close(),
+    () => library.tokenInfoSync(slot),
+    () => library.openSessionSync(slot).close(),
     () => session.signSync({ type: CKM.ECDSA }, kept.privateKey, randomBytes(32)),
   ];
   const refusals: unknown[] = [];
@@ -38,5 +38,5 @@ test('a token whose directory is removed: typed errors, and a clean close', asyn
   for (const refusal of refusals) expect(refusal).toBeInstanceOf(Pkcs11Error);
   await library.close();
   // A token directory that is not there at all is refused at the door.
-  expect(() => Library.open(modulePath())).toThrow(Pkcs11Error);
+  expect(() => Library.openSync(modulePath())).toThrow(Pkcs11Error);
 });

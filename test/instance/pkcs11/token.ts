@@ -22,10 +22,10 @@ export interface Token {
 }
 
 export async function openToken(label = 'test'): Promise<Token> {
-  const library = Library.open(modulePath());
-  const slot = library.slots().at(-1) ?? 0;
+  const library = Library.openSync(modulePath());
+  const slot = library.slotsSync().at(-1) ?? 0;
   await library.initToken(slot, soPin, label);
-  const session = library.openSession(slot, { readWrite: true });
+  const session = library.openSessionSync(slot, { readWrite: true });
   await session.login('SO', soPin);
   await session.initPin(userPin);
   await session.logout();

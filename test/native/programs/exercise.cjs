@@ -16,12 +16,12 @@ const data = Buffer.alloc(100, 5);
 const digest = Buffer.alloc(32, 6);
 
 async function objects({ library, slot, session }) {
-  library.info();
-  library.slots();
-  library.slotInfo(slot);
-  library.tokenInfo(slot);
-  for (const mechanism of library.mechanisms(slot)) library.mechanismInfo(slot, mechanism);
-  session.info();
+  library.infoSync();
+  library.slotsSync();
+  library.slotInfoSync(slot);
+  library.tokenInfoSync(slot);
+  for (const mechanism of library.mechanismsSync(slot)) library.mechanismInfoSync(slot, mechanism);
+  session.infoSync();
   await session.setPin(userPin, userPin);
   const object = await session.createObject({ class: CKO.DATA, label: 'a', value: data, application: 'b' });
   const copy = await session.copyObject(object, { label: 'c' });
@@ -146,15 +146,15 @@ async function refused(call) {
 }
 
 async function errors({ library, slot, session }, { aes, ec, rsa }) {
-  const own = library.openSession(slot);
+  const own = library.openSessionSync(slot);
   const calls = Array.from({ length: 5 }, () => own.sign({ type: CKM.ECDSA }, ec.privateKey, digest));
-  assert.throws(() => own.info(), { symbol: 'CKR_OPERATION_ACTIVE' });
+  assert.throws(() => own.infoSync(), { symbol: 'CKR_OPERATION_ACTIVE' });
   own.close();
   await Promise.allSettled(calls);
-  assert.throws(() => own.info());
-  assert.throws(() => library.openSession(4711));
-  assert.throws(() => Library.open('/does/not/exist'));
-  assert.throws(() => Library.open(process.execPath));
+  assert.throws(() => own.infoSync());
+  assert.throws(() => library.openSessionSync(4711));
+  assert.throws(() => Library.openSync('/does/not/exist'));
+  assert.throws(() => Library.openSync(process.execPath));
   assert.throws(() => session.signSync({ type: CKM.ECDSA }, 4711, digest));
   assert.throws(() => session.signSync({ type: CKM.ECDSA }, ec.privateKey, 'text'));
   assert.throws(() => session.signSync({ type: CKM.RSA_PKCS }, rsa.privateKey, Buffer.alloc(1000)));
@@ -183,8 +183,8 @@ async function errors({ library, slot, session }, { aes, ec, rsa }) {
 }
 
 async function work() {
-  const library = Library.open(modulePath);
-  const session = library.openSession(workerData.slot);
+  const library = Library.openSync(modulePath);
+  const session = library.openSessionSync(workerData.slot);
   const spki = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({
     type: 'spki',
     format: 'der',

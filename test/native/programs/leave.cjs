@@ -15,7 +15,7 @@ async function main() {
   const digest = Buffer.alloc(32, 7);
   let refused = 0;
   const loops = Array.from({ length: SESSIONS }, async (_, i) => {
-    const own = library.openSession(slot);
+    const own = library.openSessionSync(slot);
     const [mechanism, key] = i % 2 ? [{ type: CKM.ECDSA }, ec] : [{ type: CKM.SHA256_RSA_PKCS }, rsa];
     try {
       for (;;) await own.sign(mechanism, key, digest);

@@ -11,10 +11,10 @@ const modulePath = process.env.TRIVET_PKCS11_MODULE;
 
 /** Initialises a token and logs in. */
 async function prepare() {
-  const library = Library.open(modulePath);
-  const slot = library.slots()[0];
+  const library = Library.openSync(modulePath);
+  const slot = library.slotsSync()[0];
   await library.initToken(slot, soPin, 'program');
-  const session = library.openSession(slot, { readWrite: true });
+  const session = library.openSessionSync(slot, { readWrite: true });
   await session.login('SO', soPin);
   await session.initPin(userPin);
   await session.logout();

@@ -11,9 +11,9 @@ const WORKERS = 3;
 const SESSIONS = 4;
 
 async function work() {
-  const library = Library.open(modulePath);
+  const library = Library.openSync(modulePath);
   const digest = Buffer.alloc(32, 7);
-  const sessions = Array.from({ length: SESSIONS }, () => library.openSession(workerData.slot));
+  const sessions = Array.from({ length: SESSIONS }, () => library.openSessionSync(workerData.slot));
   const mechanisms = [
     [{ type: CKM.ECDSA }, workerData.ec],
     [{ type: CKM.SHA256_RSA_PKCS }, workerData.rsa],

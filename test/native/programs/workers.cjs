@@ -11,10 +11,12 @@ const WORKERS = 4;
 const ROUNDS = 200;
 
 async function work() {
-  const library = Library.open(modulePath);
+  const library = Library.openSync(modulePath);
   // Not the slot's old number: that changes when the module is initialised again.
-  const slot = library.slots(true).find((candidate) => library.tokenInfo(candidate).label === 'program');
-  const session = library.openSession(slot, { readWrite: true });
+  const slot = library
+    .slotsSync(true)
+    .find((candidate) => library.tokenInfoSync(candidate).label === 'program');
+  const session = library.openSessionSync(slot, { readWrite: true });
   try {
     await session.login('USER', userPin);
   } catch (error) {
