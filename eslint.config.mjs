@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['**/*.cjs', '**/*.mjs', 'scripts/check-ledger'],
+    files: ['**/*.cjs', '**/*.mjs', 'scripts/check-ledger', 'scripts/write-cli-reference'],
     languageOptions: {
       globals: {
         module: 'writable',

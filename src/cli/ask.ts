@@ -1,21 +1,24 @@
 // Commands that ask a running fabric. They speak HTTPS like any customer: log in as the administrator whose file lies
 // in the data directory, check the fabric's certificate against ca.pem, call.
 import { readFileSync } from 'node:fs';
-import { request } from 'node:https';
+import { Agent, request } from 'node:https';
 import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
 import type { Running } from '../fabric/pools/estate.js';
+import { MEMBERS } from '../fabric/pools/pool-file.js';
 import type { Subscription } from '../fabric/resources/state.js';
 import type { InstanceStatus, PoolDigest, PoolStatus } from '../fabric/pools/pool.js';
 import { readyDocument } from './document.js';
 import { CommandError } from './failure.js';
+import { withProgress } from './progress.js';
 
 const PATIENCE_MS = 30_000;
 /** Holds an access token of another issuer, for commands to pools; a pool need not believe the local login. */
 export const TOKEN = 'TRIVET_ACCESS_TOKEN';
 /** Three partitions leave, start and join, one after the other. */
 const RESTART_PATIENCE_MS = 600_000;
+const RESTART_LOOK_MS = 500;
 /** A partition may have to make keys and tokens. */
 const DATA_PATIENCE_MS = 90_000;
 
@@ -57,8 +60,23 @@ export async function restartPool(
   const fabric = await connect(dataDirectory, RESTART_PATIENCE_MS);
   const name = pool ?? onlyPool((await fabric.status()).pools);
   const path = `/trivet/pools/${encodeURIComponent(name)}/restart`;
-  const done = (await fabric.call('POST', path)) as PoolStatus;
+  const done = await withProgress('starting the partitions again', MEMBERS.length, async (advance) => {
+    let seen = await restartsOf(fabric, name);
+    const watching = setInterval(() => {
+      const now = restartsOf(fabric, name).catch(() => seen); // whether it works, the restart itself says
+      void now.then((count) => {
+        for (; seen < count; seen += 1) advance();
+      });
+    }, RESTART_LOOK_MS);
+    const restarting = fabric.call('POST', path) as Promise<PoolStatus>;
+    return restarting.finally(() => clearInterval(watching));
+  });
   print(json ? JSON.stringify(done) : `all partitions were started again\n${poolText(done)}`);
+}
+
+async function restartsOf(fabric: FabricClient, name: string): Promise<number> {
+  const { instances = [] } = (await fabric.status()).pools.find((pool) => pool.name === name) ?? {};
+  return instances.reduce((sum, { restarts }) => sum + restarts, 0);
 }
 
 /** Compares what a pool's partitions hold; fails when they differ. */
@@ -149,7 +167,7 @@ function instanceText(instance: InstanceStatus): string {
   return `${state.join(', ')} (process ${String(pid)})${before}`;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** Gives what is answered; a refusal is thrown as a {@link CommandError}. */
 type Call = (method: Method, path: string, body?: unknown) => Promise<unknown>;
 /** Gives refusals too. */
@@ -181,8 +199,11 @@ export async function connect(dataDirectory: string, patienceMs = PATIENCE_MS): 
 }
 
 /** The data plane of a pool; of the only one when none is named. */
-export function connectPool(dataDirectory: string, wanted: string | undefined): Promise<PoolClient> {
-  return openPool(dataDirectory, wanted, process.env[TOKEN] || undefined);
+export async function connectPool(dataDirectory: string, wanted: string | undefined): Promise<PoolClient> {
+  const pool = await openPool(dataDirectory, wanted, process.env[TOKEN] || undefined);
+  const ask: Ask = (...asked) =>
+    withProgress(`waiting for pool ${pool.name}`, undefined, () => pool.ask(...asked));
+  return { name: pool.name, ask, call: caller(ask, `pool ${pool.name}`) };
 }
 
 /** The same, as the administrator and nobody else. */
@@ -190,10 +211,25 @@ export function connectPoolAsAdministrator(dataDirectory: string, wanted: string
   return openPool(dataDirectory, wanted, undefined);
 }
 
+/**
+ * The same over `connections` that stay open, for who asks much; as far as the doorway spreads them, they are to all
+ * partitions. To be closed.
+ */
+export async function connectPoolOften(
+  dataDirectory: string,
+  wanted: string | undefined,
+  connections: number,
+): Promise<PoolClient & { close(): void }> {
+  const agent = new Agent({ keepAlive: true, maxSockets: connections });
+  const pool = await openPool(dataDirectory, wanted, process.env[TOKEN] || undefined, agent);
+  return { ...pool, close: () => agent.destroy() };
+}
+
 async function openPool(
   dataDirectory: string,
   wanted: string | undefined,
   given: string | undefined,
+  agent: Agent | false = false,
 ): Promise<PoolClient> {
   const { places, running, login } = entrance(dataDirectory);
   const { pools } = await (await connect(dataDirectory)).status();
@@ -202,7 +238,7 @@ async function openPool(
   const { hostname } = new URL(pool.uri);
   const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;
   const ca = readFileSync(places.caFile, 'utf8');
-  const send = sender(running.dataPort, ca, places.root, hostname, DATA_PATIENCE_MS);
+  const send = sender(running.dataPort, ca, places.root, hostname, DATA_PATIENCE_MS, agent);
   const ask = asker(send, given ?? (await login(`${audience}/.default`)));
   return { name: pool.name, ask, call: caller(ask, `pool ${pool.name}`) };
 }
@@ -285,7 +321,14 @@ type Send = (
   body?: string,
 ) => Promise<Answer>;
 
-function sender(port: number, ca: string, root: string, host: string, patienceMs: number): Send {
+function sender(
+  port: number,
+  ca: string,
+  root: string,
+  host: string,
+  patienceMs: number,
+  agent: Agent | false = false,
+): Send {
   return (method, path, headers, body) =>
     new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException): void =>
@@ -304,7 +347,7 @@ function sender(port: number, ca: string, root: string, host: string, patienceMs
           method,
           path,
           ca,
-          agent: false,
+          agent,
           timeout: patienceMs,
           headers: { ...headers, Host: `${host}:${port}`, 'Content-Length': Buffer.byteLength(body ?? '') },
         },

@@ -9,7 +9,7 @@ export function defaultDirectory(): string {
 }
 
 /** Where the distributions install SoftHSM2. */
-const SOFTHSM = [
+export const SOFTHSM: readonly string[] = [
   '/usr/lib/softhsm/libsofthsm2.so',
   '/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so',
   '/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so',

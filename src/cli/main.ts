@@ -1,10 +1,15 @@
 #!/usr/bin/env node
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, Help, InvalidArgumentError, Option } from 'commander';
 import type { StorageHost, TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
 import { addBackup } from './backup.js';
+import { addBench } from './bench.js';
+import { addCompletion } from './completion.js';
+import { addDoctor } from './doctor.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
@@ -12,8 +17,12 @@ import { addKey } from './key.js';
 import { addMeter, meterRate } from './meter.js';
 import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
+import { portNumber } from './port.js';
 import { addPrincipalCommands } from './principal.js';
+import { addRole } from './role.js';
 import { addSecurityDomain } from './security-domain.js';
+import { addSlot } from './slot.js';
+import type { WatchOptions } from './status/watch.js';
 import { addSubscription } from './subscription.js';
 import type { UpOptions } from './up.js';
 
@@ -28,10 +37,17 @@ const dataDir = (): Option =>
     .default(defaultDirectory());
 const json = (): Option => new Option('--json', 'print JSON');
 
-function portNumber(text: string): number {
-  const port = Number(text);
-  if (!/^[0-9]{1,5}$/.test(text) || port > 65_535) throw new InvalidArgumentError('a port is 0 to 65535');
-  return port;
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^[0-9]{1,4}(\.[0-9]{1,3})?$/.test(text) || value < 0.1) {
+    throw new InvalidArgumentError('seconds, 0.1 or more');
+  }
+  return value;
+}
+
+function lookCount(text: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new InvalidArgumentError('a whole number is expected');
+  return Number(text);
 }
 
 function poolCount(text: string): number {
@@ -57,8 +73,24 @@ function storageHost(text: string, before: readonly StorageHost[]): readonly Sto
   return [...before, { host: full, ...(ca === undefined ? {} : { ca: readCertificates(ca) }) }];
 }
 
-function program(): Command {
-  const trivet = new Command('trivet').description('A managed HSM that you run yourself.');
+const plain = new Help();
+
+function version(): string {
+  const file = join(__dirname, '..', '..', 'package.json');
+  return (JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string }).version;
+}
+
+/** All commands; each loads what it needs when it is run. */
+export function program(): Command {
+  const trivet = new Command('trivet')
+    .description('A managed HSM that you run yourself.')
+    .version(version(), '--version', 'print the version')
+    .showHelpAfterError('(--help after a command shows what it takes)')
+    .configureHelp({
+      // A list that nothing is in needs no words.
+      optionDescription: (option) =>
+        plain.optionDescription(option).replace(/ \(default: (\[\]|\{\})\)$/, ''),
+    });
   trivet
     .command('up')
     .description('start the pools; on an empty directory make one first')
@@ -132,7 +164,15 @@ function program(): Command {
     .description('show the pools and their partitions')
     .addOption(dataDir())
     .addOption(json())
-    .action(async (options: Target) => {
+    .option('--watch', 'look again and again: a live view in a terminal, else one look below the other')
+    .option('--interval <seconds>', 'between looks', seconds, 1)
+    .option('--count <number>', 'leave after so many looks', lookCount)
+    .action(async ({ watch: again, ...options }: WatchOptions & { watch?: true }) => {
+      if (again) {
+        const { watch } = await import('./status/watch.js');
+        await watch(options);
+        return;
+      }
       const { status } = await import('./ask.js');
       await status(options.dataDir, options.json === true);
     });
@@ -181,22 +221,33 @@ function program(): Command {
     });
   addAudit(trivet);
   addBackup(trivet);
+  addBench(trivet);
+  addCompletion(trivet);
+  addDoctor(trivet);
   addKey(trivet);
   addMeter(trivet);
   addPoolTrust(trivet);
+  addRole(trivet);
   addSecurityDomain(trivet);
+  addSlot(trivet);
   addSubscription(trivet);
   return trivet;
 }
 
-// Whoever read our words has heard enough (`| head`): no reason to fail, and none to stop a running service.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
-
-program()
-  .parseAsync()
-  .catch((error: unknown) => {
+/** Runs a command line, `args` as in `process.argv`; never throws, and sets the exit code. */
+export async function run(args: readonly string[]): Promise<void> {
+  try {
+    await program().parseAsync(args);
+  } catch (error) {
     process.stderr.write(`trivet: ${explain(error)}\n`);
     process.exitCode = 1;
+  }
+}
+
+if (require.main === module) {
+  // Whoever read our words has heard enough (`| head`): no reason to fail, and none to stop a running service.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
   });
+  void run(process.argv);
+}

@@ -4,13 +4,13 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSyn
 import { dirname, join } from 'node:path';
 
 /** Replaces a file's content; `mode` is the file's mode from its first byte on. */
-export function writeDurably(path: string, content: string, mode = 0o644): void {
+export function writeDurably(path: string, content: string | Uint8Array, mode = 0o644): void {
   // The directory has one writer, by its lock; what a killed one left is overwritten.
   const draft = `${path}.new`;
   rmSync(draft, { force: true }); // an old draft would keep its own mode
   const file = openSync(draft, 'wx', mode);
   try {
-    const bytes = Buffer.from(content);
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
     let written = 0;
     while (written < bytes.length) written += writeSync(file, bytes, written);
     fsyncSync(file);

@@ -26,6 +26,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['instance/main.ts', ['instance']],
   // Loads what an instance does, and measures it.
   ['instance/measure.ts', ['instance']],
+  // Loads addon and module as an instance would, for who wonders whether one could.
+  ['instance/check-module.ts', ['instance']],
   ['instance/api', ['instance/hsm']],
   [
     'instance/hsm',

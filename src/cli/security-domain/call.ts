@@ -2,6 +2,7 @@
 import type { CertificateSet } from '../../security-domain/certificates.js';
 import { member, type PoolClient } from '../ask.js';
 import { CommandError } from '../failure.js';
+import { withProgress } from '../progress.js';
 
 const VERSION = 'api-version=7.5';
 const LOOK_MS = 200;
@@ -48,7 +49,11 @@ export async function uploadDomain(pool: PoolClient, blob: string): Promise<void
   await untilDone(pool, 'upload');
 }
 
-async function untilDone(pool: PoolClient, what: 'download' | 'upload'): Promise<void> {
+function untilDone(pool: PoolClient, what: 'download' | 'upload'): Promise<void> {
+  return withProgress(`waiting for the ${what}`, undefined, () => lookUntilDone(pool, what));
+}
+
+async function lookUntilDone(pool: PoolClient, what: 'download' | 'upload'): Promise<void> {
   for (let look = 0; look < LOOKS; look += 1) {
     const answer = await pool.call('GET', `/securitydomain/${what}/pending?${VERSION}`);
     const status = member(answer, 'status');

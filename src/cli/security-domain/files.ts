@@ -72,7 +72,7 @@ export function checkNew(...files: readonly string[]): void {
 }
 
 /** Writes a file that was not there, for its owner only. */
-export function writeNew(file: string, content: string): void {
+export function writeNew(file: string, content: string | Uint8Array): void {
   checkNew(file);
   makeDirectory(dirname(resolve(file)));
   writeDurably(file, content, 0o600);

@@ -5,6 +5,7 @@ import { readCertificate } from '../../security-domain/certificates.js';
 import { makeCustodianPair } from '../../security-domain/custodian.js';
 import { CUSTODIANS_MAX, CUSTODIANS_MIN } from '../../security-domain/quorum.js';
 import { CommandError } from '../failure.js';
+import { withProgress } from '../progress.js';
 import { checkNew, show, tell, writeNew } from './files.js';
 
 export interface MakeKeysOptions {
@@ -36,19 +37,23 @@ export function makeKeys(options: MakeKeysOptions): Promise<void> {
       };
     });
     checkNew(...wanted.flatMap(({ key, certificate }) => [key, certificate]));
-    const made = [];
-    for (const { commonName, key, certificate } of wanted) {
-      const pair = await makeCustodianPair({
-        commonName,
-        modulusBits: bits,
-        notBefore: startOfToday(),
-        random: randomBytes,
-      });
-      writeNew(key, pair.privateKeyPem);
-      writeNew(certificate, pair.certificatePem);
-      const { thumbprint } = readCertificate(pair.certificate, certificate);
-      made.push({ name: commonName, key, certificate, thumbprint });
-    }
+    const made = await withProgress('making keys', count, async (advance) => {
+      const pairs = [];
+      for (const { commonName, key, certificate } of wanted) {
+        const pair = await makeCustodianPair({
+          commonName,
+          modulusBits: bits,
+          notBefore: startOfToday(),
+          random: randomBytes,
+        });
+        writeNew(key, pair.privateKeyPem);
+        writeNew(certificate, pair.certificatePem);
+        const { thumbprint } = readCertificate(pair.certificate, certificate);
+        pairs.push({ name: commonName, key, certificate, thumbprint });
+        advance(commonName);
+      }
+      return pairs;
+    });
     show(options, made, [
       ...made.map(({ key, certificate, thumbprint }) => `${key}  ${certificate}  ${thumbprint}`),
       '',

@@ -2,6 +2,7 @@
 // command line speaks. Every route is for administrators of the control plane only.
 import express from 'express';
 import type { Request, Router } from 'express';
+import type { InstanceFigures } from '../../values/figures.js';
 import type { Provider } from '../provider/provider.js';
 import type { Subscription, SubscriptionState } from '../resources/state.js';
 import { PoolError } from '../pools/pool-file.js';
@@ -25,6 +26,16 @@ export interface FabricStatus {
   readonly storage?: { readonly uri: string; readonly account: string; readonly keyFile: string };
   readonly pools: readonly PoolStatus[];
 }
+
+/** What the instances count of their own work; without those that do not say so in time. */
+export interface FabricFigures {
+  readonly pools: readonly {
+    readonly name: string;
+    readonly instances: readonly { readonly instance: number; readonly figures: InstanceFigures }[];
+  }[];
+}
+
+const FIGURES_PATIENCE_MS = 1_000;
 
 /** What a new principal logs in with, if not with a secret of our making. */
 export interface PrincipalKind {
@@ -77,6 +88,14 @@ export function managementRoutes(parts: ManagementParts): Router {
   });
   routes.post('/pools/:pool/digest', async (request, response) => {
     response.json((await orConflict(poolIn(parts, request).digest())) satisfies PoolDigest);
+  });
+  routes.get('/figures', async (_request, response) => {
+    const pools = parts.status().pools.flatMap(({ name }) => parts.pool(name) ?? []);
+    const said = pools.map(async (pool) => ({
+      name: pool.name,
+      instances: await pool.figures(FIGURES_PATIENCE_MS),
+    }));
+    response.json({ pools: await Promise.all(said) } satisfies FabricFigures);
   });
   routes.get('/meter', (_request, response) => {
     response.json(meterStatus(parts.meter));

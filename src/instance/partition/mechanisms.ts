@@ -93,13 +93,18 @@ export interface Capabilities {
   readonly composed: Readonly<Record<string, string>>;
 }
 
+/** The names of the mechanisms that a partition needs and a module does not offer. */
+export function missingFrom(offered: readonly number[]): string[] {
+  return Object.keys(required).filter((name) => !offered.includes(required[name] ?? -1));
+}
+
 /**
  * Sees that a module has what the partition needs.
  * @throws naming every mechanism that is missing.
  */
 export function probe(offered: readonly number[]): Capabilities {
   const names = Object.keys(required);
-  const missing = names.filter((name) => !offered.includes(required[name] ?? -1));
+  const missing = missingFrom(offered);
   if (missing.length > 0) throw new Error(`the PKCS#11 module lacks ${missing.join(', ')}`);
   const unpadding = 'CKM_RSA_X_509 in the slot, unpadding in constant time in the addon';
   return { native: names, composed: { 'RSA-OAEP': unpadding, 'RSA-OAEP-256': unpadding } };
