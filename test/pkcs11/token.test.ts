@@ -207,6 +207,18 @@ test('a login that somebody ended is made again, once for all calls that need it
   await token.close();
 });
 
+test('tokens that were opened and closed leave no session behind', async () => {
+  const before = (await library.tokenInfo(slot)).sessionCount;
+  for (let round = 0; round < 20; round += 1) {
+    const token = await open({ sessionsMax: 2 });
+    const calls = Promise.allSettled(Array.from({ length: 6 }, () => token.generateRandom(1000)));
+    await token.close();
+    await calls;
+    await expect(open({ login: { pin: 'wrong pin' } })).rejects.toThrow('CKR_PIN_INCORRECT');
+  }
+  expect((await library.tokenInfo(slot)).sessionCount).toBe(before);
+});
+
 test('two tokens of one slot share the login; the one that is left goes on', async () => {
   const [first, second] = await Promise.all([open(), open()]);
   const key = await aesKey(second);
@@ -239,11 +251,18 @@ test('without a login only public objects are seen', async () => {
 test('an operation that is left open meets nobody else, and session objects outlive its session', async () => {
   const token = await open({ sessionsMax: 1 });
   const { privateKey } = await ecPair(token);
-  await token.withSession(async (session) => {
-    await session.digester(mechanism('SHA256')).update(Buffer.from('half of it'));
-  });
+  const half = (): Promise<void> =>
+    token.withSession(async (session) => {
+      await session.digester(mechanism('SHA256')).update(Buffer.from('half of it'));
+    });
+  await half();
   expect(await token.sign(mechanism('ECDSA'), privateKey, randomBytes(32))).toHaveLength(64);
-  // The same when the caller fails half-way.
+  await half();
+  // Nor an operation in parts, which cannot be made again.
+  expect(await token.digest(mechanism('SHA256'), Readable.from([Buffer.from('whole')]))).toEqual(
+    createHash('sha256').update('whole').digest(),
+  );
+  // Nor when the caller fails half-way.
   const broken = Readable.from([Buffer.from('part')]).map(() => {
     throw new Error('the source failed');
   });

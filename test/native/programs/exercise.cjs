@@ -22,6 +22,11 @@ async function objects({ library, slot, session }) {
   library.tokenInfoSync(slot);
   for (const mechanism of library.mechanismsSync(slot)) library.mechanismInfoSync(slot, mechanism);
   session.infoSync();
+  const other = await Library.open(modulePath);
+  await Promise.all([other.info(), other.slots(), other.slotInfo(slot), other.tokenInfo(slot)]);
+  await other.mechanismInfo(slot, (await other.mechanisms(slot))[0]);
+  await (await other.openSession(slot)).info();
+  await other.close();
   await session.setPin(userPin, userPin);
   const object = await session.createObject({ class: CKO.DATA, label: 'a', value: data, application: 'b' });
   const copy = await session.copyObject(object, { label: 'c' });
@@ -65,6 +70,8 @@ async function keys({ session }) {
   await session.deriveKey({ type: CKM.ECDH1_DERIVE, parameter: derive }, ec.privateKey, secret);
   const text = { type: CKM.AES_ECB_ENCRYPT_DATA, parameter: { stringData: Buffer.alloc(16) } };
   await session.deriveKey(text, aes, secret).catch(() => 0);
+  const chained = { cbcIv: Buffer.alloc(16), data: Buffer.alloc(32) };
+  await session.deriveKey({ type: CKM.AES_CBC_ENCRYPT_DATA, parameter: chained }, aes, secret).catch(() => 0);
   return { aes, ec };
 }
 
@@ -166,8 +173,19 @@ async function errors({ library, slot, session }, { aes, ec, rsa }) {
   await refused(session.login('USER', Buffer.from('wrong')));
   await refused(session.generateRandom(2 ** 30));
   await refused(session.unwrapKey({ type: CKM.AES_KEY_WRAP_PAD }, aes, data, { class: CKO.SECRET_KEY }));
-  const native = new NativeLibrary(modulePath);
+  await refused(Library.open('/does/not/exist'));
+  await refused(Library.open(modulePath, { parameters: 'other' }));
+  await refused(library.openSession(4711));
+  await refused(library.tokenInfo(4711));
+  const hasty = new NativeLibrary(modulePath, '');
+  const unopened = new NativeSession(hasty, slot, false);
+  await refused(unopened.open());
+  const opening = hasty.open();
+  await Promise.all([hasty.close(), opening]);
+  const native = new NativeLibrary(modulePath, '');
+  native.openSync();
   const raw = new NativeSession(native, slot, false);
+  raw.openSync();
   for (let i = 0; i < 3000; i += 1) {
     const noise = randomBytes(i % 80);
     if (i % 3) noise.subarray(1, 4).fill(0);
