@@ -243,7 +243,7 @@ const FAULTS: readonly Fault[] = [
       writeFileSync(join(home(id), 'store/state.sqlite'), randomBytes(65_536));
       pool.kill(pid);
     },
-    reason: /SIGKILL/,
+    reason: /SIGKILL|malformed|not a database/, // whichever comes first
     later: /the (token|store) cannot be opened/,
   },
   {
