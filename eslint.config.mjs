@@ -27,6 +27,7 @@ export default tseslint.config(
         process: 'readonly',
         Buffer: 'readonly',
         performance: 'readonly',
+        clearInterval: 'readonly',
         setInterval: 'readonly',
         setTimeout: 'readonly',
         URL: 'readonly',

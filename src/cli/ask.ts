@@ -6,6 +6,7 @@ import type { ClockStatus } from '../fabric/control/clock.js';
 import type { FabricStatus } from '../fabric/control/management.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
 import type { Running } from '../fabric/pools/estate.js';
+import type { Subscription } from '../fabric/resources/state.js';
 import type { InstanceStatus, PoolDigest, PoolStatus } from '../fabric/pools/pool.js';
 import { readyDocument } from './document.js';
 import { CommandError } from './failure.js';
@@ -83,6 +84,21 @@ export async function advanceClock(dataDirectory: string, duration: string, json
   const fabric = await connect(dataDirectory);
   const shown = (await fabric.call('POST', '/trivet/clock/advance', { duration })) as ClockStatus;
   print(json ? JSON.stringify(shown) : clockText(shown));
+}
+
+/** Changes the state of the subscription, or just shows it. */
+export async function subscription(
+  dataDirectory: string,
+  state: Subscription['state'] | undefined,
+  json: boolean,
+): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const shown = (
+    state === undefined
+      ? await fabric.call('GET', '/trivet/subscription')
+      : await fabric.call('PUT', '/trivet/subscription', { state })
+  ) as Subscription;
+  print(json ? JSON.stringify(shown) : `subscription ${shown.id} (${shown.displayName}): ${shown.state}`);
 }
 
 export async function showClock(dataDirectory: string, json: boolean): Promise<void> {
@@ -181,7 +197,7 @@ async function openPool(
 ): Promise<PoolClient> {
   const { places, running, login } = entrance(dataDirectory);
   const { pools } = await (await connect(dataDirectory)).status();
-  const pool = pools.find(({ name }) => name === (wanted ?? onlyPool(pools)));
+  const pool = pools.find(({ name }) => name === (wanted?.toLowerCase() ?? onlyPool(pools)));
   if (!pool) throw new CommandError(`there is no pool ${String(wanted)}`);
   const { hostname } = new URL(pool.uri);
   const audience = `https://${hostname.slice(hostname.indexOf('.') + 1)}:${running.dataPort}`;

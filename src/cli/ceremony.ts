@@ -25,7 +25,8 @@ type Pairs = ReadonlyMap<number, CustodianPair>;
 
 /** Whether a start on this directory will have to activate a pool, as far as can be told before it. */
 function isAwaited(places: Places): boolean {
-  return readCeremony(places) !== undefined || listPools(places.pools).length === 0;
+  if (readCeremony(places) !== undefined) return true;
+  return !existsSync(places.resources) && listPools(places.pools).length === 0;
 }
 
 /** Begins to make the pairs that will be needed, in memory, while the instances start. */

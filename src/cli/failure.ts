@@ -6,7 +6,14 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 }
 
-const EXPECTED = new Set(['CommandError', 'EstateError', 'PoolError', 'ViewError']);
+const EXPECTED = new Set([
+  'CommandError',
+  'EstateError',
+  'JournalError',
+  'PoolError',
+  'StorageError',
+  'ViewError',
+]);
 
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -2,16 +2,19 @@
 // The command line. Reads what was asked, loads only what that needs, and turns failures into a sentence and an exit
 // code.
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { TrustedAttestor } from '../values/messages.js';
+import type { StorageHost, TrustedAttestor } from '../values/messages.js';
 import { addAudit } from './audit.js';
+import { addBackup } from './backup.js';
 import { explain } from './failure.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
+import { addMeter, meterRate } from './meter.js';
 import { addPool } from './pool.js';
 import { addPoolTrust } from './pool-trust.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSecurityDomain } from './security-domain.js';
+import { addSubscription } from './subscription.js';
 import type { UpOptions } from './up.js';
 
 interface Target {
@@ -31,11 +34,27 @@ function portNumber(text: string): number {
   return port;
 }
 
+function poolCount(text: string): number {
+  const count = Number(text);
+  if (!/^[0-9]{1,3}$/.test(text) || count < 1)
+    throw new InvalidArgumentError('a number of pools is 1 to 999');
+  return count;
+}
+
 function attestor(text: string, before: readonly TrustedAttestor[]): readonly TrustedAttestor[] {
   const comma = text.indexOf(',');
   const issuer = comma < 0 ? text : text.slice(0, comma);
   if (!/^https:\/\/./.test(issuer)) throw new InvalidArgumentError('an attestation service has an https URL');
   return [...before, { issuer, ...(comma < 0 ? {} : { ca: readCertificates(text.slice(comma + 1)) }) }];
+}
+
+function storageHost(text: string, before: readonly StorageHost[]): readonly StorageHost[] {
+  const [name = '', ca] = text.split(/,(.*)/s);
+  const host = name.toLowerCase();
+  if (!/^[a-z0-9.-]+(:[0-9]{1,5})?$/.test(host))
+    throw new InvalidArgumentError('a storage is a host name and perhaps a port');
+  const full = host.includes(':') ? host : `${host}:443`;
+  return [...before, { host: full, ...(ca === undefined ? {} : { ca: readCertificates(ca) }) }];
 }
 
 function program(): Command {
@@ -47,6 +66,11 @@ function program(): Command {
     .option('--control-port <port>', 'control plane and login; 0: any free port', portNumber, 8443)
     .option('--data-port <port>', 'data plane of all pools; 0: any free port', portNumber, 9443)
     .option('--pool <name>', 'name of the first pool (default: dev)')
+    .option(
+      '--max-pools <number>',
+      'how many pools this machine holds, deleted ones included (default: as many as its memory has room for, and 5)',
+      poolCount,
+    )
     .option(
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
@@ -71,6 +95,14 @@ function program(): Command {
       issuer,
       [],
     )
+    .option(
+      '--storage-host <host>',
+      'blob service where backups may be kept: its host name, the port unless it is 443 and, after a comma, the file of ' +
+        'its CA; may be given several times, and only for a pool that is made by this',
+      storageHost,
+      [],
+    )
+    .option('--storage', 'start a blob service beside the pools too (azurite), for backups on this machine')
     .option('--tenant <id>', 'the tenant that tokens must be of; only in an empty directory', guid)
     .option(
       '--administrator <object id>',
@@ -83,6 +115,11 @@ function program(): Command {
       '--no-local-login',
       'believe no token of the local login; only for a pool that is made by this, with --issuer and --administrator, ' +
         'who also activate it (--no-activate goes without saying)',
+    )
+    .option(
+      '--meter-rate <amount>',
+      'euro for each hour of a pool that begins from now on; without it as before, and 3.20 at first',
+      meterRate,
     )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
@@ -143,9 +180,12 @@ function program(): Command {
       await showClock(options.dataDir, options.json === true);
     });
   addAudit(trivet);
+  addBackup(trivet);
   addKey(trivet);
+  addMeter(trivet);
   addPoolTrust(trivet);
   addSecurityDomain(trivet);
+  addSubscription(trivet);
   return trivet;
 }
 

@@ -1,7 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
 import { dirname, resolve } from 'node:path';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
-import type { PublishingIssuer, TrustedAttestor } from '../values/messages.js';
+import type { PublishingIssuer, StorageHost, TrustedAttestor } from '../values/messages.js';
 import { holdCeremony, preparePairs } from './ceremony.js';
 import { startFabric } from '../fabric/main.js';
 import type { Fabric } from '../fabric/main.js';
@@ -16,15 +16,19 @@ export interface UpOptions {
   controlPort: number;
   dataPort: number;
   pool?: string;
+  maxPools?: number;
   movableClock?: true;
   auditOptional?: true;
   /** False: a new pool is left waiting for its security domain. */
   activate?: boolean;
   attestor?: readonly TrustedAttestor[];
   issuer?: readonly PublishingIssuer[];
+  storageHost?: readonly StorageHost[];
+  storage?: true;
   administrator?: readonly string[];
   tenant?: string;
   localLogin?: boolean;
+  meterRate?: number;
   module?: string;
   readyFile?: string;
 }
@@ -48,14 +52,18 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     controlPort: options.controlPort,
     dataPort: options.dataPort,
     ...(options.pool !== undefined && { pool: options.pool }),
+    ...(options.maxPools !== undefined && { poolsMax: options.maxPools }),
     ...(options.movableClock && { movableClock: true }),
     ...(options.auditOptional && { auditOptional: true }),
     activate,
     ...(options.attestor && { attestors: options.attestor }),
     ...(options.issuer && { issuers: options.issuer }),
+    ...(options.storageHost && { storageHosts: options.storageHost }),
+    ...(options.storage && { storage: true }),
     ...(options.administrator && { administrators: options.administrator }),
     ...(options.tenant !== undefined && { tenantId: options.tenant }),
     localLogin,
+    ...(options.meterRate !== undefined && { meterRate: options.meterRate }),
     module,
     ...(program && { program }),
     progress: (step) => steps.begin(step),
@@ -110,6 +118,7 @@ function introduction(fabric: Fabric, document: ReadyDocument): string {
     `authority file           ${document.caFile}`,
     `administrator            ${fabric.places.admin}`,
   ];
+  if (document.storage) lines.push(`storage                  ${document.storage.uri}`);
   if (fabric.clock.movable) {
     lines.push(`clock                    movable, at ${new Date(fabric.clock.now() * 1_000).toISOString()}`);
   }

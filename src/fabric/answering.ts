@@ -7,10 +7,12 @@ import type { Answer } from './control/control-port.js';
 import type { ClockParts } from './control/clock.js';
 import { controlLeaf, newAuthority } from './control/authority.js';
 import type { KeyAndCertificate } from './control/authority.js';
+import { keysRoutes } from './control/arm/keys.js';
 import { ControlRefusal } from './control/errors.js';
 import { controlRoutes, hostBase } from './control/routes.js';
 import type { Caller } from './control/routes.js';
 import type { FabricStatus, PrincipalKind } from './control/management.js';
+import type { MeterParts } from './control/meter.js';
 import type { LoginKey } from './login/login-key.js';
 import { endpointOf } from './login/managed-identity.js';
 import { PrincipalError } from './login/principals.js';
@@ -22,7 +24,7 @@ import type { Seconds } from '../values/moments.js';
 import { writeDurably } from '../values/durable-file.js';
 import { openMetricsToken, prepareAdmin, readAdmin, settleAdmin } from './pools/estate.js';
 import type { Estate, Places } from './pools/estate.js';
-import type { Pool } from './pools/pool.js';
+import type { Provider } from './provider/provider.js';
 
 export interface AnsweringParts {
   readonly estate: Estate;
@@ -36,7 +38,8 @@ export interface AnsweringParts {
   readonly places: Places;
   readonly status: () => FabricStatus;
   readonly clock: ClockParts;
-  readonly pool: (name: string) => Pool | undefined;
+  readonly meter: MeterParts;
+  readonly provider: Provider;
   readonly log: Logger;
 }
 
@@ -127,9 +130,13 @@ export function controlAnswer(parts: AnsweringParts): Answer {
       listPrincipals: () => principals.list(),
       removePrincipal,
       resetPrincipal,
-      pool: parts.pool,
+      pool: (name) => parts.provider.pool(name),
       clock,
+      meter: parts.meter,
+      provider: parts.provider,
     },
+    provider: parts.provider,
+    keys: keysRoutes(baseOf),
     monitoring: { token: openMetricsToken(places), pools: () => clock.pools() },
     report: (error) => log.error({ err: error }, 'control plane failed'),
   });

@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import type { InstanceFigures } from '../values/figures.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
+import { Firewall } from './api/firewall.js';
 import { RequestCounts } from './api/request-counts.js';
 import { createServer, type ApiServer } from './api/server.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
@@ -15,6 +16,7 @@ import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
 import { Domains } from './hsm/domains.js';
 import { Follower } from './hsm/follow.js';
 import { foundPool } from './hsm/found.js';
+import { JobRunner } from './hsm/full-backup/job-runner.js';
 import type { Hsm } from './hsm/hsm.js';
 import { PoolClock } from './hsm/pool-clock.js';
 import { checkSlot } from './hsm/check-slot.js';
@@ -31,6 +33,7 @@ import { POOL } from './model/pool.js';
 import { tableNames, type State, type Tables } from './model/state.js';
 import { Partition } from './partition/partition.js';
 import { bootTime } from './pkcs11/native.js';
+import { newUuid } from '../values/ids.js';
 import { Provision } from './partition/provision.js';
 import { TokenDirectory } from './partition/token.js';
 import { readHostKey, SoftwareAttestor } from './replication/attestor.js';
@@ -147,6 +150,13 @@ async function run(channel: Channel): Promise<void> {
   channel.each('clock', ({ offset }) => {
     clock.advanceTo(offset);
     void clockSet();
+  });
+  const firewall = new Firewall(start.network.rules);
+  const networkSet = (order: number) => tell({ kind: 'networkSet', order });
+  void networkSet(start.network.order);
+  channel.each('network', ({ network }) => {
+    firewall.change(network.rules);
+    void networkSet(network.order);
   });
   const identity = await ownIdentity(start.directory, start.pool, self);
   /** Empty until the store is open. */
@@ -272,11 +282,18 @@ async function run(channel: Channel): Promise<void> {
   mesh.on('unlinked', (member) => gifts.lost(member));
 
   let checking: Promise<void> | undefined;
+  /** Another start on the same store is another process, and runs none of the jobs of this one. */
+  const run = newUuid();
   const hsm: Hsm = {
     state: store.state,
     partition,
     domains,
     attestorKeys: new IssuerMetadata(),
+    jobs: {
+      owner: () => ({ store: store.id, run, epoch: replication.epoch }),
+      storage: start.storage,
+      wake: () => void runner.look(),
+    },
     instance: self,
     attested: attestor,
     now: () => clock.now(),
@@ -296,6 +313,18 @@ async function run(channel: Channel): Promise<void> {
       return checking;
     },
   };
+  const runner = new JobRunner({
+    hsm,
+    snapshot: () => store.snapshot(),
+    self: { store: store.id, run },
+    epoch: () => replication.epoch,
+    isMember: (id) => view.value?.inSync.some((member) => member.store === id) === true,
+    mayRun: () => serving !== undefined && replication.inSync && replication.isMember,
+    isPrimary: () => replication.isPrimary,
+    storage: start.storage,
+    logger,
+    onEnded: ({ id, kind }, error) => audit?.event('JobEnded', { job: id, kind, error: error?.code ?? null }),
+  });
   const founded = () => store.state.get('pool', POOL) !== undefined;
 
   const probing = setInterval(() => void hsm.checkSlot(), PROBE_MS);
@@ -311,6 +340,7 @@ async function run(channel: Channel): Promise<void> {
     audit?.event(kind === 'rotate' ? 'KeyRotateIfDue' : 'KeyPurge', { key: name });
   schedule.start();
   clock.onMoved = () => void schedule.look();
+  runner.start();
   let opening = false;
   let epoch = 0;
   const standing = () => {
@@ -336,7 +366,7 @@ async function run(channel: Channel): Promise<void> {
           if (joined !== undefined) trail.event('InstanceJoin', { by: joined, epoch: replication.epoch });
           refusals.record((refusal) => trail.event('InstanceRefused', refusal));
           answers.audit.set((from, question) => trail.witness(from, question));
-          serving = await openService(start, hsm, trail, channel);
+          serving = await openService({ start, hsm, audit: trail, channel, firewall });
           await tell({ kind: 'serving', report: report(serving) });
         })
         .catch((error: unknown) => void fail(error));
@@ -352,6 +382,7 @@ async function run(channel: Channel): Promise<void> {
     committed: store.applied,
     keys: store.state.count('keys'),
     activation: store.state.get('pool', POOL)?.activation ?? 'NotActivated',
+    purgeProtection: store.state.get('pool', POOL)?.purgeProtection ?? false,
     rootCertificate: tls.root,
     ownerFingerprint: ownerFingerprint(hsm),
   });
@@ -364,6 +395,7 @@ async function run(channel: Channel): Promise<void> {
       await tell({ kind: 'drained' });
       await channel.next('leave');
       clearInterval(probing);
+      runner.stop();
       await audit?.close();
       await store.close();
       mesh.close();
@@ -371,6 +403,7 @@ async function run(channel: Channel): Promise<void> {
       process.exit(0);
     })
     .catch((error: unknown) => void fail(error));
+  channel.each('protect', () => schedule.protect());
   channel.each('retire', () => replication.retire());
   channel.each('declined', ({ epoch, member }) => replication.declined(epoch, member));
   channel.each('digest', ({ id }) => {
@@ -553,8 +586,16 @@ function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Au
   });
 }
 
-async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channel): Promise<Serving> {
-  const { pool: name, domain, dataPort, authority } = start;
+interface ServiceParts {
+  readonly start: Start;
+  readonly hsm: Hsm;
+  readonly audit: Audit;
+  readonly channel: Channel;
+  readonly firewall: Firewall;
+}
+
+async function openService({ start, hsm, audit, channel, firewall }: ServiceParts): Promise<Serving> {
+  const { pool: name, domain, dataPort, authority, relay } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
   const counts = new RequestCounts();
   const server = createServer({
@@ -563,6 +604,8 @@ async function openService(start: Start, hsm: Hsm, audit: Audit, channel: Channe
     pool: { name, domain, dataPort },
     authority,
     logger,
+    firewall,
+    relay,
     tls,
     counts,
   });

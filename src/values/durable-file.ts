@@ -33,7 +33,8 @@ export function makeDirectory(path: string): void {
   }
 }
 
-function syncDirectory(path: string): void {
+/** Makes what was created, renamed or removed in a directory survive. */
+export function syncDirectory(path: string): void {
   const directory = openSync(path, 'r');
   try {
     fsyncSync(directory);

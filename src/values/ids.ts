@@ -17,6 +17,11 @@ export function newKeyVersion(): string {
   return randomBytes(16).toString('hex');
 }
 
+/** Name of a backup or restore: 32 lowercase hex digits. */
+export function newJobId(): string {
+  return randomBytes(16).toString('hex');
+}
+
 // RFC 9562 section 5.1: 100 ns ticks since 1582-10-15, a clock sequence and a node id. The node id is random
 // with the multicast bit set (section 6.10), so that it names no network card.
 const GREGORIAN_OFFSET_MS = 12_219_292_800_000;

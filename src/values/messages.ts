@@ -2,6 +2,7 @@
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
 import type { InstanceFigures } from './figures.js';
 import type { Seconds } from './moments.js';
+import type { NetworkRules } from './network.js';
 import type { Member, View } from './view.js';
 
 /** What a new pool begins with; used once, while the pool's state is still empty. */
@@ -23,6 +24,16 @@ export interface Founding {
   readonly attestors?: readonly TrustedAttestor[];
   /** Which instances may take part in the pool. Absent: nobody is enrolled, and no instance lets another in. */
   readonly trust?: TrustedInstances;
+  /** Where backups may go; nowhere when absent. */
+  readonly storage?: readonly StorageHost[];
+}
+
+/** A blob service to which backups may be written, and from which they may be restored. */
+export interface StorageHost {
+  /** Host and port, `name:port`, lower case; compared exactly. */
+  readonly host: string;
+  /** PEM of the only authorities that may certify it; without it those that Node.js comes with. */
+  readonly ca?: string;
 }
 
 /** Which instances may take part in a pool: what they run, and who vouches for that. */
@@ -76,6 +87,20 @@ export interface Peer {
   readonly port: number;
 }
 
+/** Rules, and the how manieth of this pool since its fabric runs. */
+export interface OrderedNetwork {
+  readonly order: number;
+  readonly rules: NetworkRules;
+}
+
+/** How an instance knows the fabric, when that passes on what a caller of the control plane wants done with keys. */
+export interface Relay {
+  /** Shown with each such request; made up by every fabric that runs, and known to it and its instances. */
+  readonly secret: string;
+  /** What `aud` of the caller's own token may be. */
+  readonly audiences: readonly string[];
+}
+
 export type ToInstance =
   | {
       readonly kind: 'start';
@@ -97,6 +122,12 @@ export type ToInstance =
       readonly hostKeyFile: string;
       /** As in `clock`. */
       readonly clockOffset: Seconds;
+      /** As in `network`; they hold before the first request. */
+      readonly network: OrderedNetwork;
+      /** Absent: nobody manages keys through the control plane. */
+      readonly relay?: Relay;
+      /** The blob service that the fabric has started, allowed besides those that the pool was made with. */
+      readonly storage?: StorageHost;
       /** The pool has no view yet: instance 0 makes the first token if it has none. Never in a pool that has one. */
       readonly found: boolean;
     }
@@ -115,6 +146,8 @@ export type ToInstance =
   | { readonly kind: 'declined'; readonly epoch: number; readonly member: Member }
   /** Primary: take no more changes, say `retired` once nothing is undecided; another becomes primary then. */
   | { readonly kind: 'retire' }
+  /** Keys are not to be purged early any more, from now on and for good; `serving` says when it holds. */
+  | { readonly kind: 'protect' }
   /** Answered with `digest` of the same `id`. */
   | { readonly kind: 'digest'; readonly id: number }
   /** Answered with `figures` of the same `id`, by one that serves. */
@@ -126,6 +159,8 @@ export type ToInstance =
    * before.
    */
   | { readonly kind: 'clock'; readonly offset: Seconds }
+  /** Who may reach the data plane from the next request on; answered with `networkSet`. */
+  | { readonly kind: 'network'; readonly network: OrderedNetwork }
   /**
    * Finish running requests, say `drained`, and go on taking part: others may still need this member's word. `patient`:
    * connections that are idle get a moment in which what their clients are just sending is answered.
@@ -145,6 +180,8 @@ export interface InstanceReport {
   readonly committed: number;
   readonly keys: number;
   readonly activation: 'Active' | 'NotActivated';
+  /** Keys are not purged before the end of their retention. */
+  readonly purgeProtection: boolean;
   /** PEM of the pool's TLS root; its key is an internal key of the pool, inside the slots. */
   readonly rootCertificate: string;
   /** SHA-256 of the certificate (DER) of the pool's owner, who certifies partitions; lower-case hex. */
@@ -190,6 +227,8 @@ export type FromInstance =
    * `clock`; 0 from a pool whose clock is not movable, whatever it was told.
    */
   | { readonly kind: 'clockSet'; readonly offset: Seconds }
+  /** These rules, or later ones, hold for every request from now on. Said after `start` and after each `network`. */
+  | { readonly kind: 'networkSet'; readonly order: number }
   /** Told to drain, and no request is running any more. */
   | { readonly kind: 'drained' }
   /**

@@ -24,10 +24,11 @@ const counted = (target, pids) => {
   return { ...target, begin: () => (before = cpuOf(pids)), end: () => cpuOf(pids) - before };
 };
 
-async function up(directory, readyFile) {
+/** @param more further options. */
+async function up(directory, readyFile, more = []) {
   fs.rmSync(readyFile, { force: true });
   const started = performance.now();
-  const args = ['up', '--data-dir', directory, '--control-port', '0', '--data-port', '0', '--ready-file', readyFile];
+  const args = ['up', '--data-dir', directory, '--control-port', '0', '--data-port', '0', '--ready-file', readyFile, ...more];
   const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), ...args], { stdio: 'ignore' });
   const exited = new Promise((resolve) => child.once('exit', resolve));
   while (!fs.existsSync(readyFile)) {

@@ -1,7 +1,9 @@
 // What `trivet audit verify` finds: every edit of a log that is sealed, at its file and line.
 import fc from 'fast-check';
-import { auditFileName, sealMembers, membersOf } from '../../src/values/audit.js';
-import { makeOwner, rsa } from './attestation-maker.js';
+import type { LogFile } from '../../src/cli/audit/check-log.js';
+import { checkPool } from '../../src/cli/audit/check-pool.js';
+import { auditFileName, auditFileNumber, sealMembers, membersOf } from '../../src/values/audit.js';
+import { makeOwner, NOW, rsa } from './attestation-maker.js';
 import {
   check,
   faultsOf,
@@ -109,6 +111,28 @@ describe('audit verify', () => {
     const shorter = check(edited(TWO, (lines) => lines.slice(0, seal)));
     expect(faultsOf(shorter).join()).toMatch(/the seal of record \d+, made at .*, is missing/);
     expect(cut.logs[0]?.faults).toEqual([]);
+  });
+
+  test.each([
+    ['a record and its seal', 1],
+    ['the seal of its last record', 2],
+  ])('a running log that got %s only after it was read is no log that was cut', async (_what, moment) => {
+    const made = await makeLogs();
+    const [first, second] = made.logs;
+    if (!first || !second) throw new Error('three logs');
+    const earlier = [new Map(first.files)];
+    first.event('KeyGet');
+    earlier.push(new Map(first.files));
+    first.seal(second);
+    const now = written(made);
+    const reads = [earlier[moment - 1] ?? first.files, first.files];
+    const read = (instance: number): LogFile[] => {
+      const files = (instance === 0 ? reads.shift() : now.get(instance)) ?? first.files;
+      return [...files].map(([name, bytes]) => ({ number: auditFileNumber(name) ?? 0, read: () => bytes }));
+    };
+    const members = [0, 1, 2].map((instance) => ({ instance, files: () => read(instance) }));
+    const found = checkPool(members, { pool: 'dev', owner: undefined, now: NOW, first: new Map() });
+    expect(faultsOf(found)).toEqual([]);
   });
 
   test('a log that was taken away is found', () => {

@@ -234,6 +234,20 @@ test('pool: restart and digest work on all partitions, and say what they found',
   expect(JSON.parse(differ.out)).toMatchObject({ index: 7, equal: false });
 });
 
+test('subscription: its state is shown and changed', async () => {
+  const { data, ready } = await up('subscription');
+  const shown = await trivet('subscription', 'show', '--data-dir', data);
+  expect([shown.code, shown.out]).toEqual([0, `subscription ${ready.subscriptionId} (Trivet): Enabled\n`]);
+  for (const [command, state] of [
+    ['disable', 'Disabled'],
+    ['warn', 'Warned'],
+    ['enable', 'Enabled'],
+  ] as const) {
+    const changed = await trivet('subscription', command, '--json', '--data-dir', data);
+    expect(JSON.parse(changed.out)).toEqual({ id: ready.subscriptionId, displayName: 'Trivet', state });
+  }
+});
+
 test('principal: a new one is shown once, and a taken name is refused', async () => {
   const { data } = await up('principals');
   const added = await trivet('principal', 'add', 'app', '--json', '--data-dir', data);
@@ -281,6 +295,39 @@ test('principal: where a pool does not show its roles nothing is removed, unless
   }
 });
 
+test('meter: what each pool costs is shown, as JSON in the promised form', async () => {
+  const { data } = await up('metered');
+  const { code, out } = await trivet('meter', '--json', '--data-dir', data);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^\{"pools":\[\{"name":"metered","state":"Provisioned","hours":1,"cost":3\.2,/);
+  expect(JSON.parse(out)).toEqual({
+    pools: [
+      {
+        name: 'metered',
+        state: 'Provisioned',
+        hours: 1,
+        cost: 3.2,
+        provisioned: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string,
+        purged: null,
+      },
+    ],
+    total: 3.2,
+    currency: 'EUR',
+    ratePerHour: 3.2,
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string,
+  });
+  const shown = await trivet('meter', '--data-dir', data);
+  expect(shown.out).toMatch(
+    /^metered +Provisioned +1 h +3\.20 EUR {2}since \S+\nat \S+; an hour .* 3\.20 EUR\n$/,
+  );
+  const other = await trivet('meter', '--json', '--pool', 'other', '--data-dir', data);
+  expect((JSON.parse(other.out) as { pools: unknown[] }).pools).toEqual([]);
+  for (const rate of ['-1', '1e3', '3,2', 'dear', '']) {
+    const refused = await trivet('up', `--meter-rate=${rate}`, '--data-dir', join(directory, 'unmade'));
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('an amount of euro')]);
+  }
+});
+
 test('up: an issuer, a tenant and an administrator of a wrong form are told before anything starts', async () => {
   const url = 'https://login.example.net/t/v2.0';
   for (const [args, words] of [
@@ -300,7 +347,7 @@ test('up: an issuer, a tenant and an administrator of a wrong form are told befo
 
 test('cli: without a fabric, commands say how to start one', async () => {
   const data = join(directory, 'nothing');
-  for (const args of [['status'], ['principal', 'add', 'x'], ['partition', 'kill', '0']]) {
+  for (const args of [['status'], ['meter'], ['principal', 'add', 'x'], ['partition', 'kill', '0']]) {
     const { code, err } = await trivet(...args, '--data-dir', data);
     expect([code, err]).toEqual([
       1,

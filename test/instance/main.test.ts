@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { findModule } from '../../src/cli/home.js';
 import { newHostKey } from '../../src/fabric/pools/host-key.js';
 import { InstanceProcess } from '../../src/fabric/pools/instance-process.js';
+import { OPEN_NETWORK } from '../../src/values/network.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'trivet-instance-'));
 const hostKeyFile = join(directory, 'host-key.pem');
@@ -41,6 +42,7 @@ function started(clockOffset: number): InstanceProcess {
     },
     clockOffset,
     hostKeyFile,
+    network: { order: 0, rules: OPEN_NETWORK },
     found: true,
   });
   return instance;

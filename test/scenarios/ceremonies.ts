@@ -61,11 +61,18 @@ export function downloadBody(certificates: readonly string[], required = 2): unk
   };
 }
 
-/** Fetches the pool's exchange certificate and makes a restore blob for it; gives the blob's text. */
-export function blobFor(pool: TestPool, domain: string, keys: readonly string[], name = 'blob'): string {
+/** Fetches the pool's exchange certificate and makes a restore blob for it; gives the blob's text. `of`: which pool. */
+export function blobFor(
+  pool: TestPool,
+  domain: string,
+  keys: readonly string[],
+  name = 'blob',
+  of?: string,
+): string {
   const exchange = join(pool.home, `${name}.cer`);
   const out = join(pool.home, `${name}.json`);
-  must(pool.command('security-domain', 'transfer-key', '--out', exchange));
+  const which = of === undefined ? [] : ['--pool', of];
+  must(pool.command('security-domain', 'transfer-key', '--out', exchange, ...which));
   must(
     offline(
       'restore-blob',

@@ -219,6 +219,9 @@ describe('a pool that was made without --movable-clock', () => {
     const file = join(fixed.directory, 'pools/dev/pool.json');
     const said = JSON.parse(readFileSync(file, 'utf8')) as { founding: object };
     writeFileSync(file, JSON.stringify({ ...said, founding: { ...said.founding, movableClock: true } }));
+    const defaultsFile = join(fixed.directory, 'fabric/pool-defaults.json');
+    const defaults = JSON.parse(readFileSync(defaultsFile, 'utf8')) as object;
+    writeFileSync(defaultsFile, JSON.stringify({ ...defaults, movableClock: true }));
     await fixed.start();
     const token = await fixed.token();
     const { status, err } = fixed.command('clock', 'advance', 'PT10M');

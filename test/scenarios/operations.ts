@@ -237,6 +237,15 @@ function ofDomain(what: string, action: string, body?: object): Operation {
   return { route, action: `securitydomain/${action}`, scope: '/', done: undefined, request };
 }
 
+/** A storage that the pool may not ask: with another the whole pool would be saved or replaced. */
+const ELSEWHERE = { storageResourceUri: 'https://storage.example.net/backups', token: 'sig=x' };
+
+function ofWhole(route: string, action: string, body?: object): Operation {
+  const path = `/${route.split(' ')[1] ?? ''}`.replace('{item}', '0'.repeat(32)).replace('/keys/{name}', KEY);
+  const request = () => ({ path, ...(body ? { body } : {}) });
+  return { route, action, scope: '/', done: undefined, request };
+}
+
 /** In an order that leaves the keys alone until all that needs them is done. */
 export const operations: readonly Operation[] = [
   {
@@ -261,6 +270,22 @@ export const operations: readonly Operation[] = [
     after: ({ access }) => access.must(0, 'POST', '/deletedkeys/k/recover'),
   }),
   onKey('POST backup', 'keys/backup/action', () => ({ path: `${KEY}/backup` })),
+  ofWhole('POST backup', 'backup/start/action', ELSEWHERE),
+  ofWhole('POST prebackup', 'backup/start/action', ELSEWHERE),
+  ofWhole('GET backup/{item}/pending', 'backup/status/action'),
+  ofWhole('PUT restore', 'restore/start/action', {
+    sasTokenParameters: ELSEWHERE,
+    folderToRestore: 'mhsm-dev-1',
+  }),
+  ofWhole('PUT prerestore', 'restore/start/action', {
+    sasTokenParameters: ELSEWHERE,
+    folderToRestore: 'mhsm-dev-1',
+  }),
+  ofWhole('PUT keys/{name}/restore', 'restore/start/action', {
+    sasTokenParameters: ELSEWHERE,
+    folder: 'mhsm-dev-1',
+  }),
+  ofWhole('GET restore/{item}/pending', 'restore/status/action'),
   {
     ...{ route: 'POST keys/restore', action: 'keys/restore/action', scope: '/keys', done: 200 },
     request: ({ made }) => ({ path: '/keys/restore', body: { value: made.backup } }),

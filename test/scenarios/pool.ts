@@ -380,6 +380,8 @@ interface ClientOptions {
   readonly token?: string | null;
   /** One connection for all requests; else a new one for each. */
   readonly keepAlive?: boolean;
+  /** Where connections come from; 127.0.0.1 when absent. */
+  readonly localAddress?: string;
 }
 
 interface Address {
@@ -427,7 +429,7 @@ export class Client {
     body?: string | Uint8Array,
     headers: OutgoingHttpHeaders = {},
   ): Promise<Answer> {
-    const { host, port, ca, token } = this.options;
+    const { host, port, ca, token, localAddress } = this.options;
     return new Promise((resolve, reject) => {
       const lost = (error: Error): void =>
         reject(new ConnectionLost(`${method} ${path}: ${error.message}`, { cause: error }));
@@ -440,6 +442,7 @@ export class Client {
           method,
           path,
           agent: this.#agent ?? false,
+          ...(localAddress !== undefined && { localAddress }),
           timeout: PATIENCE_MS,
           headers: {
             Host: `${host}:${port}`,

@@ -10,12 +10,19 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['fabric/main.ts', ['fabric']],
   // The second half of main.ts, loaded while the instances start.
   ['fabric/answering.ts', ['fabric']],
-  ['fabric/control', ['fabric/meter', 'fabric/pools', 'fabric/view']],
+  ['fabric/control', ['fabric/meter', 'fabric/pools', 'fabric/view', 'fabric/provider', 'fabric/resources']],
   ['fabric/login', ['fabric/meter', 'fabric/pools', 'fabric/view']],
   ['fabric/doorway', ['fabric/meter', 'fabric/pools', 'fabric/view']],
+  ['fabric/provider', ['fabric/pools', 'fabric/resources']],
+  // Pure: what there is on the control plane, and what may become of it.
+  ['fabric/resources', []],
   ['fabric/pools', ['fabric/view', 'fabric/healer']],
+  // A child process that is told nothing of the pools.
+  ['fabric/storage', []],
   ['fabric/view', []],
   ['fabric/healer', []],
+  // Records and money: no process, no port.
+  ['fabric/meter', []],
   ['instance/main.ts', ['instance']],
   // Loads what an instance does, and measures it.
   ['instance/measure.ts', ['instance']],

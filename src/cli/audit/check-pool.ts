@@ -51,13 +51,12 @@ export function checkPool(members: readonly MemberLog[], expected: PoolExpected)
           ?.push({ file, line, problem: `the kept seal is not by instance ${instance}` });
         continue;
       }
-      let found = log;
-      if (seal.through > log.finding.last.sequence) {
-        // Perhaps it was written while the other log was being read.
-        found = readAnew.get(instance) ?? check(member);
-        readAnew.set(instance, found);
-      }
-      const problem = contradiction(found, seal, expected.first.get(instance) ?? 1);
+      const first = expected.first.get(instance) ?? 1;
+      if (contradiction(log, seal, first) === undefined) continue;
+      // Perhaps record or seal was written while the other log was being read.
+      const found = readAnew.get(instance) ?? check(member);
+      readAnew.set(instance, found);
+      const problem = contradiction(found, seal, first);
       if (problem !== undefined)
         added.get(instance)?.push({ ...endOf(found), problem: `${problem}: ${where}` });
     }

@@ -23,7 +23,7 @@ export function findLogs({ dataDir, pool: wished }: PoolOptions): PoolLogs {
   const pools = existsSync(places.pools)
     ? readdirSync(places.pools).filter((name) => existsSync(join(places.pools, name, 'instances')))
     : [];
-  const name = wished ?? pools[0];
+  const name = wished?.toLowerCase() ?? pools[0];
   if (name === undefined) throw new CommandError(`there is no pool in ${places.root}`);
   if (!pools.includes(name)) throw new CommandError(`there is no pool ${name} in ${places.root}`);
   if (wished === undefined && pools.length > 1) {

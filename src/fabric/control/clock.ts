@@ -22,6 +22,8 @@ export interface ClockStatus {
 export interface ClockParts {
   readonly clock: FabricClock;
   readonly pools: () => readonly Pool[];
+  /** Told that the clock was moved. */
+  readonly moved: () => void;
   /** How long instances have to confirm. */
   readonly patienceMs: number;
 }
@@ -53,6 +55,7 @@ export async function advanceClock(parts: ClockParts, wish: unknown): Promise<Cl
     );
   }
   move(clock, duration);
+  parts.moved();
   const { offset } = clock;
   const told = parts.pools().map(async (pool) => {
     const instances = await pool.moveClock(offset, patienceMs);
@@ -64,14 +67,15 @@ export async function advanceClock(parts: ClockParts, wish: unknown): Promise<Cl
   const names = silent.map(
     ({ pool, instance, paused }) => `partition ${instance} of ${pool}${paused ? ' (paused)' : ''}`,
   );
+  const named = parts.pools().length > 1 ? `${first.instance} --pool ${first.pool}` : first.instance;
   const toDo = first.paused
-    ? `Resume it with: trivet partition resume ${first.instance}, or`
+    ? `Resume it with: trivet partition resume ${named}, or`
     : 'Wait until it does, or';
   throw new ControlRefusal(
     'NotConfirmed',
     `The clock was moved and stays so, but within ${patienceMs / 1_000} s there was no word from ` +
       `${names.join(', ')}; until it hears of the new time it may go by the old one. ` +
-      `${toDo} end it with: trivet partition kill ${first.instance}; then see: trivet clock show. ` +
+      `${toDo} end it with: trivet partition kill ${named}; then see: trivet clock show. ` +
       'Do not repeat the command: it would move the clock once more.',
   );
 }

@@ -1,12 +1,22 @@
 // Refusals of the control plane: one table from code to HTTP status, one shape.
 import type { ErrorRequestHandler, Response } from 'express';
+import { PoolError } from '../pools/pool-file.js';
+import { ArmRefusal } from '../resources/refusal.js';
+import type { RefusalCode } from '../resources/refusal.js';
 
 const STATUS_OF = {
   BadRequest: 400,
+  InvalidApiVersionParameter: 400,
+  InvalidFilterInQueryString: 400,
+  InvalidRequestContent: 400,
+  MissingApiVersionParameter: 400,
+  NoRegisteredProviderFound: 400,
   AuthenticationFailed: 401,
   AuthorizationFailed: 403,
   NotFound: 404,
+  SubscriptionNotFound: 404,
   Conflict: 409,
+  OperationFailed: 409,
   InternalError: 500,
   NotConfirmed: 504,
   // Microsoft Graph's words for the same.
@@ -14,6 +24,35 @@ const STATUS_OF = {
   Request_UnsupportedQuery: 400,
   Authorization_RequestDenied: 403,
 } as const;
+
+/** What a client is told of a refusal of the resources: the status, and the code where it has another name. */
+const ARM: Readonly<Record<RefusalCode, readonly [status: number, code?: string]>> = {
+  AccountNameInvalid: [400],
+  AnotherOperationInProgress: [409],
+  BadRequest: [400],
+  Conflict: [409],
+  ConflictError: [409],
+  DeletedMhsmNotFound: [404],
+  InsufficientCapacity: [409],
+  InvalidLocation: [400, 'LocationNotAvailableForResourceType'],
+  InvalidPrincipalId: [400],
+  InvalidResourceLocation: [409],
+  InvalidRoleAssignmentId: [400],
+  LastOwner: [409, 'Conflict'],
+  LocationRequired: [400],
+  // The service gives the number as the code here.
+  NumericBadRequest: [400, '400'],
+  PurgeProtected: [405, 'MethodNotAllowed'],
+  QuotaExceeded: [409],
+  ReadOnlyDisabledSubscription: [409],
+  ResourceGroupBeingDeleted: [409],
+  ResourceGroupNotFound: [404],
+  ResourceNotFound: [404],
+  RoleAssignmentExists: [409],
+  RoleAssignmentNotFound: [404],
+  RoleAssignmentUpdateNotPermitted: [409],
+  RoleDefinitionDoesNotExist: [400],
+};
 
 export class ControlRefusal extends Error {
   override readonly name = 'ControlRefusal';
@@ -25,8 +64,8 @@ export class ControlRefusal extends Error {
   }
 }
 
-function sendRefusal(response: Response, refusal: ControlRefusal): void {
-  response.status(STATUS_OF[refusal.code]).json({ error: { code: refusal.code, message: refusal.message } });
+function send(response: Response, status: number, code: string, message: string): void {
+  response.status(status).json({ error: { code, message } });
 }
 
 /** The last handler: turns whatever was thrown into an answer without a stack trace. */
@@ -35,12 +74,23 @@ export function answerErrors(report: (error: unknown) => void): ErrorRequestHand
     if (response.headersSent) {
       next(error); // Express then cuts the connection, which is all that is left to do
     } else if (error instanceof ControlRefusal) {
-      sendRefusal(response, error);
+      send(response, STATUS_OF[error.code], error.code, error.message);
+    } else if (error instanceof ArmRefusal) {
+      const [status, code = error.code] = ARM[error.code];
+      send(response, status, code, error.message);
+    } else if (error instanceof PoolError) {
+      // Kept, and done as soon as the pool can.
+      send(
+        response,
+        STATUS_OF.NotConfirmed,
+        'NotConfirmed',
+        `It was not confirmed in time: ${error.message}.`,
+      );
     } else if (isClientError(error)) {
-      response.status(error.status).json({ error: { code: 'BadRequest', message: error.message } });
+      send(response, error.status, 'BadRequest', error.message);
     } else {
       report(error);
-      sendRefusal(response, new ControlRefusal('InternalError', 'The fabric failed; its log says why.'));
+      send(response, STATUS_OF.InternalError, 'InternalError', 'The fabric failed; its log says why.');
     }
   };
 }

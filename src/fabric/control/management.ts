@@ -2,12 +2,16 @@
 // command line speaks. Every route is for administrators of the control plane only.
 import express from 'express';
 import type { Request, Router } from 'express';
+import type { Provider } from '../provider/provider.js';
+import type { Subscription, SubscriptionState } from '../resources/state.js';
 import { PoolError } from '../pools/pool-file.js';
 import type { Pool, PoolDigest, PoolStatus } from '../pools/pool.js';
 import { advanceClock, clockStatus } from './clock.js';
 import type { ClockParts } from './clock.js';
 import type { DirectoryPrincipal } from './directory.js';
 import { ControlRefusal } from './errors.js';
+import { meterStatus } from './meter.js';
+import type { MeterParts } from './meter.js';
 
 /** The document that `trivet status` shows; the owner's own credentials are added by who reads them from disk. */
 export interface FabricStatus {
@@ -17,6 +21,8 @@ export interface FabricStatus {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly caFile: string;
+  /** The blob service that runs beside the pools; absent when there is none. */
+  readonly storage?: { readonly uri: string; readonly account: string; readonly keyFile: string };
   readonly pools: readonly PoolStatus[];
 }
 
@@ -37,6 +43,8 @@ export interface ManagementParts {
   readonly resetPrincipal: (who: string) => Promise<unknown>;
   readonly pool: (name: string) => Pool | undefined;
   readonly clock: ClockParts;
+  readonly meter: MeterParts;
+  readonly provider: Provider;
 }
 
 export function managementRoutes(parts: ManagementParts): Router {
@@ -70,13 +78,31 @@ export function managementRoutes(parts: ManagementParts): Router {
   routes.post('/pools/:pool/digest', async (request, response) => {
     response.json((await orConflict(poolIn(parts, request).digest())) satisfies PoolDigest);
   });
+  routes.get('/meter', (_request, response) => {
+    response.json(meterStatus(parts.meter));
+  });
   routes.get('/clock', (_request, response) => {
     response.json(clockStatus(parts.clock));
   });
   routes.post('/clock/advance', async (request, response) => {
     response.json(await advanceClock(parts.clock, bodyOf(request)['duration']));
   });
+  routes.get('/subscription', (_request, response) => {
+    response.json(parts.provider.state.subscription satisfies Subscription);
+  });
+  routes.put('/subscription', async (request, response) => {
+    const { state } = bodyOf(request);
+    if (!isSubscriptionState(state)) {
+      throw new ControlRefusal('BadRequest', 'The "state" of a subscription is Enabled, Disabled or Warned.');
+    }
+    const { subscription } = await parts.provider.act({ kind: 'SetSubscription', state });
+    response.json(subscription satisfies Subscription);
+  });
   return routes;
+}
+
+function isSubscriptionState(value: unknown): value is SubscriptionState {
+  return value === 'Enabled' || value === 'Disabled' || value === 'Warned';
 }
 
 function kindIn({ certificate, managedIdentity = false }: Record<string, unknown>): PrincipalKind {

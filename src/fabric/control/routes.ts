@@ -2,6 +2,8 @@
 // needs a caller, what needs an administrator. Denies what it does not know.
 import express from 'express';
 import type { Express, Request, Response, Router } from 'express';
+import type { Provider } from '../provider/provider.js';
+import { armRoutes } from './arm/routes.js';
 import { directoryRoutes } from './directory.js';
 import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
@@ -18,7 +20,6 @@ export interface Caller {
 
 export interface ControlParts {
   readonly tenantId: string;
-  readonly subscriptionId: string;
   readonly domain: string;
   readonly dataPort: number;
   readonly baseOf: (request: Request) => string;
@@ -26,6 +27,9 @@ export interface ControlParts {
   /** Who sends this token for the control plane; undefined when it is not good. */
   readonly identify: (token: string) => Promise<Caller | undefined>;
   readonly management: ManagementParts;
+  readonly provider: Provider;
+  /** Keys through the control plane; see `arm/keys-mount`. */
+  readonly keys: Router | undefined;
   readonly monitoring: MonitoringParts;
   readonly report: (error: unknown) => void;
 }
@@ -44,10 +48,16 @@ export function controlRoutes(parts: ControlParts): Express {
     response.json(metadata(facts, request.query['api-version']));
   });
   app.use(monitoringRoutes(parts.monitoring));
-  app.get('/subscriptions', async (request, response) => {
-    const caller = await authenticate(parts, request, response);
-    response.json({ value: caller.administrator ? [subscription(parts)] : [] });
-  });
+  app.use(
+    armRoutes({
+      provider: parts.provider,
+      tenantId: parts.tenantId,
+      baseOf: parts.baseOf,
+      authenticate: (request, response) => authenticate(parts, request, response),
+      uriOf: (pool) => `https://${pool}.${parts.domain}:${parts.dataPort}/`,
+      keys: parts.keys,
+    }),
+  );
   app.use(
     '/trivet',
     async (request, response, next) => {
@@ -102,23 +112,6 @@ async function authenticate(parts: ControlParts, request: Request, response: Res
       ? 'A bearer token is needed.'
       : 'The access token is not valid for the control plane.',
   );
-}
-
-function subscription({ subscriptionId, tenantId }: ControlParts): Record<string, unknown> {
-  return {
-    id: `/subscriptions/${subscriptionId}`,
-    subscriptionId,
-    tenantId,
-    displayName: 'Trivet',
-    state: 'Enabled',
-    subscriptionPolicies: {
-      locationPlacementId: 'Public_2014-09-01',
-      quotaId: 'PayAsYouGo_2014-09-01',
-      spendingLimit: 'Off',
-    },
-    authorizationSource: 'RoleBased',
-    managedByTenants: [],
-  };
 }
 
 /**

@@ -95,10 +95,12 @@ export class Doorway {
     }
   }
 
-  // A name that fits no pool goes to the only pool when there is just one: `localhost`, an address, no name at all.
+  // A name that is no pool's goes to the only pool when there is just one: `localhost`, an address, no name at all. Not
+  // that of a pool which is closed or gone: who asks for it wants that one and no other.
   #find(serverName: string | undefined): Destination | undefined {
     const named = this.#destinations.find(({ name }) => serverName === `${name}.${this.domain}`);
-    return named ?? (this.#destinations.length === 1 ? this.#destinations[0] : undefined);
+    if (named || serverName?.endsWith(`.${this.domain}`)) return named;
+    return this.#destinations.length === 1 ? this.#destinations[0] : undefined;
   }
 }
 

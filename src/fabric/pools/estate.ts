@@ -1,15 +1,17 @@
 // What this installation is: its directory, tenant, subscription and resource group. Holds the lock that keeps a
 // second fabric away. Knows no key, no process and no port.
 //
-// Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own), pools/{name}/ (see pool.ts), custodians/
+// Layout: lock, ca.pem, admin.json (the owner's), fabric/ (the fabric's own; resources.json is the provider's), pools/{name}/ (see pool.ts), custodians/
 // (what `up` made to activate a pool; the owner's).
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { newUuid } from '../../values/ids.js';
+import type { Founding } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
 import { makeDirectory, writeDurably } from '../../values/durable-file.js';
+import { without } from '../../values/without.js';
 
 export interface Estate {
   readonly tenantId: string;
@@ -57,6 +59,10 @@ export class Places {
   }
   get custodians(): string {
     return join(this.root, 'custodians');
+  }
+  /** What there is on the control plane. */
+  get resources(): string {
+    return this.own('resources.json');
   }
   /** A file of the fabric's own. */
   own(name: string): string {
@@ -127,6 +133,35 @@ export function readClockOffset(places: Places): Seconds {
 
 export function writeClockOffset(places: Places, offset: Seconds): void {
   writeDurably(places.own('clock.json'), `${JSON.stringify({ offset })}\n`, 0o600);
+}
+
+/** What every pool of an installation is founded with; the rest is wished for with each. */
+export type PoolDefaults = Omit<
+  Founding,
+  'tenantId' | 'administrators' | 'cryptoUsers' | 'retentionDays' | 'purgeProtection' | 'trust'
+>;
+
+/** Undefined in a directory of a build that made one pool only. */
+export function readPoolDefaults(places: Places): PoolDefaults | undefined {
+  const file = places.own('pool-defaults.json');
+  return existsSync(file) ? (readJson(file) as PoolDefaults) : undefined;
+}
+
+export function writePoolDefaults(places: Places, defaults: PoolDefaults): void {
+  writeDurably(places.own('pool-defaults.json'), `${JSON.stringify(defaults, null, 2)}\n`, 0o600);
+}
+
+/** The same for pools that are there, from one of them. */
+export function poolDefaultsOf(founding: Founding): PoolDefaults {
+  return without(
+    founding,
+    'tenantId',
+    'administrators',
+    'cryptoUsers',
+    'retentionDays',
+    'purgeProtection',
+    'trust',
+  );
 }
 
 /** The pool that `up` has still to activate: begun by nobody else, and not finished. */

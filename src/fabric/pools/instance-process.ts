@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Seconds } from '../../values/moments.js';
-import type { FromInstance, InstanceReport, ToInstance } from '../../values/messages.js';
+import type { FromInstance, InstanceReport, OrderedNetwork, ToInstance } from '../../values/messages.js';
 
 const LOCKED = 75;
 /** A handed socket that was not even written to the channel for so long: the instance does not take any. */
@@ -63,6 +63,8 @@ export class InstanceProcess {
   report: InstanceReport | undefined;
   /** What it said last about its clock: seconds ahead of the machine's; undefined until it has said so. */
   clockOffset: Seconds | undefined;
+  /** The how manieth network rules of the pool it goes by; undefined until it has said so. */
+  networkOrder: number | undefined;
   /** Stopped by us on request, so it cannot notice that we want it to leave. */
   paused = false;
   /** How the process ended; undefined while it runs. */
@@ -73,7 +75,7 @@ export class InstanceProcess {
   readonly #finish: (reason: string) => void;
   /** Tells those who wait for a handover that it will not happen. */
   readonly #handovers = new Set<() => void>();
-  readonly #clockWaiters = new Set<() => void>();
+  readonly #waiters = new Set<() => void>();
   #lastWords: string | undefined;
   /** Why we killed it. */
   #sentence: string | undefined;
@@ -179,13 +181,24 @@ export class InstanceProcess {
   /** Moves its clock; resolves when it goes by it, or has ended. */
   moveClock(offset: Seconds): Promise<void> {
     this.tell({ kind: 'clock', offset });
+    return this.#until(() => (this.clockOffset ?? -1) >= offset);
+  }
+
+  /** Changes who may reach it; resolves when it goes by that, or has ended. */
+  setNetwork(network: OrderedNetwork): Promise<void> {
+    this.tell({ kind: 'network', network });
+    return this.#until(() => (this.networkOrder ?? -1) >= network.order);
+  }
+
+  /** Resolves when the condition holds, which may change with every message, or when the process has ended. */
+  #until(holds: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (this.reasonEnded === undefined && !((this.clockOffset ?? -1) >= offset)) return;
-        this.#clockWaiters.delete(look);
+        if (this.reasonEnded === undefined && !holds()) return;
+        this.#waiters.delete(look);
         resolve();
       };
-      this.#clockWaiters.add(look);
+      this.#waiters.add(look);
       look();
     });
   }
@@ -231,7 +244,9 @@ export class InstanceProcess {
         break;
       case 'clockSet':
         this.clockOffset = message.offset;
-        for (const look of [...this.#clockWaiters]) look();
+        break;
+      case 'networkSet':
+        this.networkOrder = message.order;
         break;
       case 'drained':
         this.#drain(true);
@@ -246,6 +261,7 @@ export class InstanceProcess {
       case 'figures':
         break; // for others
     }
+    for (const look of [...this.#waiters]) look();
     if (this.reasonEnded === undefined) this.heard(message);
   }
 
@@ -270,7 +286,7 @@ export class InstanceProcess {
     this.reasonEnded = reason;
     this.paused = false;
     for (const gone of this.#handovers) gone();
-    for (const look of [...this.#clockWaiters]) look();
+    for (const look of [...this.#waiters]) look();
     this.#finish(reason);
   }
 }

@@ -19,6 +19,9 @@ export class PoolError extends Error {
 
 export interface PoolFile {
   readonly name: string;
+  /** Tells it from an earlier pool of the name; absent from pools that were made before there was a way to delete one. */
+  readonly poolId?: string;
+  /** ISO 8601. */
   readonly createdAt: string;
   readonly founding: Founding;
 }
@@ -38,7 +41,7 @@ export function poolName(wish: string): string {
 export function listPools(directory: string): string[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory)
-    .filter((name) => existsSync(join(directory, name, 'pool.json')))
+    .filter((name) => isCreated(directory, name))
     .sort();
 }
 
@@ -61,10 +64,20 @@ export function readPool(directory: string, name: string): PoolFile {
   return JSON.parse(readFileSync(join(directory, name, 'pool.json'), 'utf8')) as PoolFile;
 }
 
+/** Whether a pool was created to its end. */
+export function isCreated(directory: string, name: string): boolean {
+  return existsSync(join(directory, name, 'pool.json'));
+}
+
 /** Makes the directories of a new pool. The pool exists once its pool.json does, which is written last. */
-export function createPool(directory: string, name: string, founding: Founding): void {
+export function createPool(directory: string, name: string, founding: Founding, poolId?: string): void {
   for (const member of MEMBERS) makeDirectory(join(directory, name, 'instances', String(member)));
-  const file: PoolFile = { name, createdAt: new Date().toISOString(), founding };
+  const file: PoolFile = {
+    name,
+    ...(poolId !== undefined && { poolId }),
+    createdAt: new Date().toISOString(),
+    founding,
+  };
   writeDurably(join(directory, name, 'pool.json'), `${JSON.stringify(file, null, 2)}\n`, 0o600);
 }
 

@@ -3,11 +3,14 @@
 // is to be done about an end is the healer's plan, who takes part is the view's; this carries both out.
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
 import type { InstanceFigures } from '../../values/figures.js';
-import type { FromInstance, Peer, ToInstance } from '../../values/messages.js';
+import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
+import { OPEN_NETWORK } from '../../values/network.js';
+import type { NetworkRules } from '../../values/network.js';
 import { isMember } from '../../values/view.js';
 import type { Member, View } from '../../values/view.js';
 import { NO_HISTORY, planRestart } from '../healer/plan.js';
@@ -21,7 +24,10 @@ import type { PoolFile } from './pool-file.js';
 
 type StartMessage = Extract<ToInstance, { kind: 'start' }>;
 /** What every instance of a pool is started with. */
-export type PoolStart = Omit<StartMessage, 'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'found'>;
+export type PoolStart = Omit<
+  StartMessage,
+  'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'network' | 'found'
+>;
 
 export interface InstanceStatus {
   readonly id: number;
@@ -84,6 +90,10 @@ export interface PoolPatience {
   readonly returnMs: number;
   /** For all instances to stand at one index. */
   readonly digestMs: number;
+  /** For an instance that serves to take network rules. */
+  readonly networkMs: number;
+  /** For all members to protect keys. */
+  readonly protectMs: number;
 }
 
 const PATIENCE: PoolPatience = {
@@ -92,6 +102,8 @@ const PATIENCE: PoolPatience = {
   leaveMs: 20_000,
   returnMs: 120_000,
   digestMs: 20_000,
+  networkMs: 5_000,
+  protectMs: 10_000,
 };
 /** Before a process that the system refused is tried again. */
 const SPAWN_PAUSE_MS = 1_000;
@@ -144,6 +156,10 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** Answers that `digest` waits for, by its id and the instance. */
   readonly #questions = new Map<string, (said: Said<Question>) => void>();
   #clockOffset: Seconds;
+  #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
+  /** Settles when every instance goes by the newest rules. */
+  #networkTold: Promise<void> = Promise.resolve();
+  #protected = false;
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -279,6 +295,63 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.race([Promise.all(all), patience]);
     clearTimeout(timer);
     return [...unconfirmed];
+  }
+
+  /** Keys are to be protected from being purged early, from now on and for good. */
+  wantProtection(): void {
+    if (this.#protected) return;
+    this.#protected = true;
+    for (const { process } of this.#living()) process.tell({ kind: 'protect' });
+  }
+
+  /** The same; resolves when every member goes by it, and throws a {@link PoolError} when that takes too long. */
+  async protect(): Promise<void> {
+    this.wantProtection();
+    const { protectMs } = this.#patience;
+    const holds = (): boolean =>
+      this.#slots.every((slot) => !this.#inSync(slot) || slot.process.report?.purgeProtection === true);
+    if (await this.#untilStill(holds, protectMs)) return;
+    throw new PoolError(
+      `pool ${this.name} does not say within ${protectMs / 1_000} s that its keys are protected`,
+    );
+  }
+
+  /** Its name and port as clients see them. */
+  get host(): string {
+    return `${this.name}.${this.#start.domain}:${this.#start.dataPort}`;
+  }
+
+  /** How its instances know what is passed on to them; undefined when nothing is. */
+  get relay(): Relay | undefined {
+    return this.#start.relay;
+  }
+
+  /** Who may reach the pool's data plane. */
+  get network(): NetworkRules {
+    return this.#network.rules;
+  }
+
+  /**
+   * Says who may reach the data plane from now on; resolves when every instance goes by it. One that serves and does not
+   * say so in time is ended: nobody shall come in by rules that were taken back.
+   */
+  setNetwork(rules: NetworkRules): Promise<void> {
+    // Whoever wishes for what is being told already waits for that.
+    if (isDeepStrictEqual(rules, this.#network.rules)) return this.#networkTold;
+    this.#network = { order: this.#network.order + 1, rules };
+    this.#networkTold = this.#tellNetwork(this.#network);
+    return this.#networkTold;
+  }
+
+  async #tellNetwork(network: OrderedNetwork): Promise<void> {
+    const { networkMs } = this.#patience;
+    const all = this.#living().map(async ({ process }) => {
+      if (await within(process.setNetwork(network), networkMs)) return;
+      if (!process.serving) return; // it hears of it before it serves
+      process.kill(`did not take the network rules within ${networkMs / 1_000} s and was killed`);
+      await process.ended;
+    });
+    await Promise.all(all);
   }
 
   /** What each instance said last about its clock. */
@@ -516,6 +589,8 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #halt(): void {
     this.#stopping = true;
+    // Who still waits for it to serve waits in vain.
+    if (this.#rootCertificate === undefined) this.#failure ??= 'it was stopped before it served';
     for (const slot of this.#slots) clearTimeout(slot.timer);
     this.#look();
   }
@@ -553,8 +628,10 @@ export class Pool extends EventEmitter<PoolEvents> {
       directory,
       founding: this.#file.founding,
       clockOffset: this.#clockOffset,
+      network: this.#network,
       found: this.#view.view === undefined,
     });
+    if (this.#protected) process.tell({ kind: 'protect' });
     void process.ended.then((reason) => this.#bury(slot, process, reason));
     return process;
   }
@@ -585,6 +662,7 @@ export class Pool extends EventEmitter<PoolEvents> {
         break;
       case 'joining':
       case 'clockSet':
+      case 'networkSet':
       case 'drained':
       case 'failed':
         break; // the process has noted it

@@ -152,6 +152,19 @@ const securityDomainStatus = z.strictObject({
   status_details: z.string(),
 });
 
+const jobError = z.strictObject({ code: z.string(), message: z.string(), innererror: z.null() });
+const restoreJob = z.strictObject({
+  status: z.enum(['InProgress', 'Succeeded', 'Failed']),
+  statusDetails: z.string().nullable(),
+  error: jobError.nullable(),
+  startTime: seconds,
+  endTime: seconds.nullable(),
+  jobId: z.string().regex(/^[0-9a-f]{32}$/),
+});
+const backupJob = restoreJob.extend({
+  azureStorageBlobContainerUri: z.url().nullable().describe('Folder of a backup that was finished'),
+});
+
 /** Every refusal. */
 const problem = z.strictObject({
   error: z.strictObject({
@@ -184,6 +197,8 @@ export const shapes: Readonly<Record<string, z.ZodType>> = {
   SecurityDomain: securityDomain,
   TransferKey: transferKey,
   SecurityDomainStatus: securityDomainStatus,
+  BackupJob: backupJob,
+  RestoreJob: restoreJob,
   Setting: setting,
   SettingList: settingList,
   RoleDefinition: roleDefinition,
@@ -274,6 +289,13 @@ export const said: Readonly<Record<string, Said>> = {
     summary: 'Tells what became of the upload',
     answer: securityDomainStatus,
   },
+  'POST backup': { summary: 'Begins a full backup into a container', answer: backupJob },
+  'POST prebackup': { summary: 'Checks whether a full backup could be made', answer: backupJob },
+  'GET backup/{item}/pending': { summary: 'Tells what became of a backup', answer: backupJob },
+  'PUT restore': { summary: 'Begins to replace everything by a full backup', answer: restoreJob },
+  'PUT prerestore': { summary: 'Checks whether a full backup could be restored', answer: restoreJob },
+  'PUT keys/{name}/restore': { summary: 'Begins to restore one key from a full backup', answer: restoreJob },
+  'GET restore/{item}/pending': { summary: 'Tells what became of a restore', answer: restoreJob },
   'GET settings': { summary: 'Lists settings', answer: settingList },
   'GET settings/{item}': { summary: 'Shows a setting', answer: setting },
   'GET trivet/trust': { summary: 'Shows whom the pool trusts', answer: trust },

@@ -6,12 +6,21 @@ import type { AuditTrail } from '../hsm/audit.js';
 import { isOfSlot } from '../hsm/failure.js';
 import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
+import type { Relay } from '../../values/messages.js';
 import { createRecorder } from './audit.js';
 import type { Answer, Call } from './call.js';
 import { createCohort } from './cohort.js';
 import { ApiError, problem, problemOf } from './errors.js';
+import type { Firewall } from './firewall.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
-import { audienceOf, createIdentify, Unauthenticated, type Identity } from './identity.js';
+import {
+  audienceAmong,
+  audienceOf,
+  createIdentify,
+  tokenKeys,
+  Unauthenticated,
+  type Identity,
+} from './identity.js';
 import { describeApi, isDescription } from './openapi.js';
 import {
   API_DESCRIPTION,
@@ -21,9 +30,10 @@ import {
   type Operation,
 } from './operations.js';
 import { readJson } from './read-json.js';
+import { createIsRelayed } from './relay.js';
 import type { RequestCounts } from './request-counts.js';
 import { reply } from './responder.js';
-import { findRoute } from './router.js';
+import { findRoute, findRouteThroughArm } from './router.js';
 import type { Route } from './routes.js';
 
 export interface ApiOptions {
@@ -33,6 +43,10 @@ export interface ApiOptions {
   /** `https://host:port/{tenantId}`, named in the challenge. */
   readonly authority: string;
   readonly logger: Logger;
+  /** Who may come in at all. */
+  readonly firewall: Pick<Firewall, 'admits'>;
+  /** Absent: nothing is passed on from the control plane. */
+  readonly relay?: Relay | undefined;
   readonly counts: RequestCounts;
 }
 
@@ -51,6 +65,8 @@ interface Exchange {
   readonly requestId: string;
   readonly started: number;
   readonly names: Names;
+  /** Passed on from the control plane. */
+  readonly relayed: boolean;
   // What the log says of it besides: known as the request is looked at.
   caller: Identity | undefined;
   operation: Operation;
@@ -66,9 +82,13 @@ interface Asked {
 }
 
 /** The handler of all requests of one instance. */
-export function createApi({ hsm, audit, pool, authority, logger, counts }: ApiOptions): Handle {
+export function createApi(options: ApiOptions): Handle {
+  const { hsm, audit, pool, authority, logger, firewall, relay, counts } = options;
   const namesOf = createNames(pool, authority);
-  const identify = createIdentify(hsm, audienceOf(pool.domain));
+  const issuers = tokenKeys();
+  const identify = createIdentify(hsm, audienceOf(pool.domain), issuers);
+  const isRelayed = createIsRelayed(relay);
+  const identifyRelayed = createIdentify(hsm, audienceAmong(relay?.audiences ?? []), issuers, false);
   const description = describeApi();
   const record = createRecorder(audit, hsm, pool.name);
   // First all the verbs, then all the answers.
@@ -78,19 +98,20 @@ export function createApi({ hsm, audit, pool, authority, logger, counts }: ApiOp
   });
 
   function serve(exchange: Exchange, caller: Identity): void {
-    const { request, names } = exchange;
+    const { request, names, relayed } = exchange;
     exchange.caller = caller;
     exchange.operation = UNKNOWN_OPERATION;
     // What cannot be recorded is not done.
     if (audit.stopped !== undefined) throw new ApiError('AuditStopped', audit.stopped);
-    if (isDescription(request.url)) {
+    if (!relayed && isDescription(request.url)) {
       // For whoever is believed, without a role: it says nothing of this pool.
       if (exchange.method !== 'GET') throw new ApiError('NoSuchMethod', 'The description can only be read');
       exchange.operation = API_DESCRIPTION;
       finish(exchange, { status: 200 }, description);
       return;
     }
-    const { route, name, version, item, query } = findRoute(exchange.method, request.url);
+    const find = relayed ? findRouteThroughArm : findRoute;
+    const { route, name, version, item, query } = find(exchange.method, request.url);
     exchange.operation = operationOf(route);
     exchange.apiVersion = query.apiVersion ?? '';
     const { owns } = namesOf;
@@ -153,7 +174,7 @@ export function createApi({ hsm, audit, pool, authority, logger, counts }: ApiOp
   function send(exchange: Exchange, { status, headers }: Success, body: string): void {
     const { request, response, method, requestId, started, names } = exchange;
     const { remoteAddress: remote } = request.socket;
-    const more = headers === undefined ? {} : { more: headers(names.base) };
+    const more = headers === undefined ? {} : { more: headers(names.base, body) };
     reply(response, { ...more, status, body, requestId, started, method, remote });
   }
 
@@ -217,12 +238,18 @@ export function createApi({ hsm, audit, pool, authority, logger, counts }: ApiOp
       requestId: newRequestId(),
       started: performance.now(),
       names: namesOf(request.headers.host),
+      relayed: isRelayed(request),
       caller: undefined,
       operation: AUTHENTICATION,
       apiVersion: '',
     };
     try {
-      const caller = identify(request.headers.authorization);
+      const { relayed } = exchange;
+      // The control plane is no part of the data plane, and its callers are not where the fabric is.
+      if (!relayed && !firewall.admits(request.socket.remoteAddress)) {
+        throw new ApiError('ForbiddenByFirewall', 'The address of the client is not authorized');
+      }
+      const caller = (relayed ? identifyRelayed : identify)(request.headers.authorization);
       if (!(caller instanceof Promise)) serve(exchange, caller);
       else caller.then((known) => serve(exchange, known)).catch((error: unknown) => fail(exchange, error));
     } catch (error) {

@@ -114,6 +114,9 @@ export const policyBody = z.object({
   attributes: optional(z.object({ expiryTime: duration })),
 });
 
+/** With the rotation policy that the new key is to have. */
+export const createIfAbsentBody = createBody.extend({ rotation_policy: optional(policyBody) });
+
 export const settingBody = z.object({ value: z.string() });
 
 /** Tokens of an attestation service have some kilobytes. */
@@ -148,6 +151,32 @@ export const secureUnwrapBody = z.object({
 export const downloadBody = z.looseObject({});
 export const uploadBody = z.object({ value: z.string().min(1) });
 
+const storage = {
+  storageResourceUri: z.string().min(1).max(URL_CHARS_MAX),
+  token: optional(z.string().min(1).max(URL_CHARS_MAX)),
+  useManagedIdentity: optional(z.boolean()),
+};
+/**
+ * The name of a folder; with that of its container before it where clients take the first segment of a URL for the
+ * container, which is an account on a host that serves several.
+ */
+const SEGMENT = '(?!\\.\\.?(?:/|$))[A-Za-z0-9._-]{1,128}';
+const folder = z
+  .string()
+  .regex(new RegExp(`^${SEGMENT}(?:/${SEGMENT})?$`), { message: 'not the name of a folder' });
+
+export const fullBackupBody = z.object(storage);
+export const backupCheckBody = z.object({
+  ...storage,
+  storageResourceUri: optional(storage.storageResourceUri),
+});
+export const fullRestoreBody = z.object({ sasTokenParameters: z.object(storage), folderToRestore: folder });
+export const restoreCheckBody = z.object({
+  sasTokenParameters: optional(z.object(storage)),
+  folderToRestore: optional(folder),
+});
+export const keyFromBackupBody = z.object({ sasTokenParameters: z.object(storage), folder });
+
 const actions = optional(z.array(z.string().max(256)).max(100));
 
 export const definitionBody = z.object({
@@ -170,6 +199,7 @@ export const assignmentBody = z.object({
 
 export type AttributesBody = z.infer<typeof attributes>;
 export type CreateBody = z.infer<typeof createBody>;
+export type CreateIfAbsentBody = z.infer<typeof createIfAbsentBody>;
 export type ImportBody = z.infer<typeof importBody>;
 export type UpdateBody = z.infer<typeof updateBody>;
 export type SignBody = z.infer<typeof signBody>;
@@ -183,6 +213,11 @@ export type TrustedIssuerBody = z.infer<typeof trustedIssuerBody>;
 export type ReleaseBody = z.infer<typeof releaseBody>;
 export type SecureWrapBody = z.infer<typeof secureWrapBody>;
 export type SecureUnwrapBody = z.infer<typeof secureUnwrapBody>;
+export type FullBackupBody = z.infer<typeof fullBackupBody>;
+export type BackupCheckBody = z.infer<typeof backupCheckBody>;
+export type FullRestoreBody = z.infer<typeof fullRestoreBody>;
+export type RestoreCheckBody = z.infer<typeof restoreCheckBody>;
+export type KeyFromBackupBody = z.infer<typeof keyFromBackupBody>;
 export type DownloadBody = z.infer<typeof downloadBody>;
 export type UploadBody = z.infer<typeof uploadBody>;
 export type RandomBody = z.infer<typeof randomBody>;

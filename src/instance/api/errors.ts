@@ -17,6 +17,7 @@ export type ApiCode =
   | 'HeadersTooLarge'
   | 'MalformedRequest'
   | 'AuditStopped'
+  | 'ForbiddenByFirewall'
   | 'Unexpected';
 
 export type Code = FailureCode | ApiCode;
@@ -74,6 +75,8 @@ const rows: Readonly<Record<Code, Row>> = {
   KeyDisabled: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyDisabled' },
   KeyNotYetValid: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyNotYetValid' },
   KeyExpired: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyExpired' },
+  ForbiddenByFirewall: { status: 403, code: 'Forbidden', message: asIs, inner: 'ForbiddenByFirewall' },
+  ArmNotAllowed: { status: 403, code: 'Forbidden', message: asIs, inner: 'ArmNotAllowed' },
   OperationNotAllowed: { status: 403, code: 'Forbidden', message: asIs, inner: 'KeyOperationForbidden' },
   PurgeProtected: {
     status: 403,
@@ -126,6 +129,11 @@ const rows: Readonly<Record<Code, Row>> = {
   NoDomainOperation: { status: 404, code: 'NotFound', message: asIs },
   DomainUnusable: { status: 400, code: 'BadParameter', message: asIs },
   AlreadySubmitted: { status: 409, code: 'Conflict', message: asIs },
+  JobNotFound: { status: 404, code: 'NotFound', message: (id) => `There is no backup or restore ${id}` },
+  JobRunning: { status: 409, code: 'Conflict', message: asIs },
+  JobChanged: { status: 409, code: 'Conflict', message: asIs },
+  BackupNeeded: { status: 409, code: 'Conflict', message: asIs, inner: 'BackupNeeded' },
+  StorageNotAllowed: { status: 403, code: 'Forbidden', message: asIs, inner: 'StorageNotAllowed' },
   TooManyKeys: { status: 409, code: 'LimitExceeded', message: limit },
   TooManyVersions: { status: 409, code: 'LimitExceeded', message: limit },
   RoleDefinitionNotFound: {
@@ -181,6 +189,13 @@ const rows: Readonly<Record<Code, Row>> = {
   TooMuchUndecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   Undecided: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
   NotServing: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 1 },
+  Restoring: {
+    status: 503,
+    code: 'ServiceUnavailable',
+    message: later,
+    inner: 'RestoreInProgress',
+    retryAfter: 10,
+  },
   AuditStopped: { status: 503, code: 'ServiceUnavailable', message: later, retryAfter: 5 },
   // Without Retry-After: with it, 503 says that nothing happened, and clients ask again by themselves.
   OutcomeUnknown: {

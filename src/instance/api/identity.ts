@@ -105,8 +105,16 @@ export function tokenKeys(ticks?: () => number): IssuerMetadata {
   return new IssuerMetadata(TOKEN_LIMITS, ticks, plainKey);
 }
 
-/** `audience` says which values of `aud` mean this service. */
-export function createIdentify(hsm: Hsm, audience: RegExp, metadata: IssuerMetadata = tokenKeys()): Identify {
+/**
+ * `audience` says which values of `aud` mean this service; `applications`, whether those do too that an issuer was named
+ * with.
+ */
+export function createIdentify(
+  hsm: Hsm,
+  audience: RegExp,
+  metadata: IssuerMetadata = tokenKeys(),
+  applications = true,
+): Identify {
   const known = new LRUCache<string, Known>({ max: CACHE_TOKENS });
   const judges = new Map<string, Judge>();
   let trust: Trust | undefined;
@@ -133,7 +141,7 @@ export function createIdentify(hsm: Hsm, audience: RegExp, metadata: IssuerMetad
     if (cached) return cached;
     const trusted = issuers.find((candidate) => candidate.issuer === issuer);
     if (!trusted) throw new Unauthenticated('The issuer of the token is not trusted');
-    const own = trusted.keys ? undefined : trusted.audience?.replace(/\/$/, '');
+    const own = trusted.keys || !applications ? undefined : trusted.audience?.replace(/\/$/, '');
     const made: Judge = {
       key: trusted.keys
         ? createLocalJWKSet({ keys: trusted.keys.map((key) => ({ kty: '', ...key })) })
@@ -264,6 +272,14 @@ function issuerOf(token: string): string | undefined {
 
 /** Audiences of a data plane: its domain at any port, and the public cloud's name for the service. */
 export function audienceOf(domain: string): RegExp {
-  const escaped = domain.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
-  return new RegExp(`^https://(${escaped}(:[0-9]{1,5})?|managedhsm\\.azure\\.net)/?$`);
+  return new RegExp(`^https://(${escaped(domain)}(:[0-9]{1,5})?|managedhsm\\.azure\\.net)/?$`);
+}
+
+/** These audiences and no others, each with or without a slash at its end. */
+export function audienceAmong(audiences: readonly string[]): RegExp {
+  return new RegExp(`^(${audiences.map(escaped).join('|')})/?$`);
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }

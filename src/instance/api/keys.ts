@@ -2,6 +2,7 @@
 import { fromBase64url, toBase64url } from '../../values/bytes.js';
 import { attestKey } from '../hsm/attest-key.js';
 import { backupKey } from '../hsm/backup-key.js';
+import { createKeyIfAbsent } from '../hsm/create-key-if-absent.js';
 import { createKey } from '../hsm/create-key.js';
 import { deleteKey } from '../hsm/delete-key.js';
 import { getDeletedKey } from '../hsm/get-deleted-key.js';
@@ -15,12 +16,12 @@ import { purgeKey } from '../hsm/purge-key.js';
 import { recoverKey } from '../hsm/recover-key.js';
 import { mayRestore, restoreKey } from '../hsm/restore-key.js';
 import { updateKey } from '../hsm/update-key.js';
-import type { CreateBody, ImportBody, RestoreBody, UpdateBody } from './bodies.js';
+import type { CreateBody, CreateIfAbsentBody, ImportBody, RestoreBody, UpdateBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
 import { bad } from './errors.js';
 import { attestedKeyBundle, deletedKeyBundle, deletedKeyPage, keyBundle, keyPage } from './shapes.js';
 import type { Query } from './target.js';
-import { attributesWish, materialOf, refuseForeign, specOf, wrappedOf } from './wishes.js';
+import { attributesWish, materialOf, policyWish, refuseForeign, specOf, wrappedOf } from './wishes.js';
 
 const PAGE_MAX = 25;
 
@@ -29,6 +30,21 @@ export async function create({ hsm, caller, base, name, query }: Call, body: Cre
   const wish = attributesWish(body, body.key_ops);
   refuseForeign(body.attributes);
   return keyBundle(base, query, await createKey(hsm, caller, { ...wish, name, spec: specOf(body) }));
+}
+
+/** Through the control plane: the KeyBundle of the new key, or of the one that is there, which stays as it is. */
+export async function createIfAbsent(
+  { hsm, caller, base, name, query }: Call,
+  body: CreateIfAbsentBody,
+): Promise<string> {
+  const wish = attributesWish(body, body.key_ops);
+  refuseForeign(body.attributes);
+  const rotation = body.rotation_policy && policyWish(body.rotation_policy);
+  return keyBundle(
+    base,
+    query,
+    await createKeyIfAbsent(hsm, caller, { ...wish, name, spec: specOf(body) }, rotation),
+  );
 }
 
 /** `PUT /keys/{name}`: a KeyBundle. */

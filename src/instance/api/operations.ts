@@ -1,7 +1,7 @@
 // What the audit log calls each operation, and which of them change the pool. Names are the service's where they are
 // known: those of its documentation for managed HSMs, then those of its reference for key vaults; the rest are made in
 // the same manner.
-import { routes, type Route } from './routes.js';
+import { routes, routesThroughArm, type Route } from './routes.js';
 
 export interface Operation {
   readonly name: string;
@@ -27,6 +27,13 @@ const table: Readonly<Record<string, Operation>> = {
   'GET securitydomain/upload': changes('SecurityDomainTransferKeyGet'),
   'POST securitydomain/upload': changes('SecurityDomainRestore'),
   'GET securitydomain/upload/pending': reads('SecurityDomainRestoreStatusGet'),
+  'POST backup': changes('FullBackupStart'),
+  'POST prebackup': changes('FullBackupCheck'),
+  'GET backup/{item}/pending': reads('FullBackupStatusGet'),
+  'PUT restore': changes('FullRestoreStart'),
+  'PUT prerestore': changes('FullRestoreCheck'),
+  'PUT keys/{name}/restore': changes('SelectiveKeyRestoreStart'),
+  'GET restore/{item}/pending': reads('FullRestoreStatusGet'),
   'GET keys': reads('KeyList'),
   'POST keys/{name}/create': changes('KeyCreate'),
   'PUT keys/{name}': changes('KeyImport'),
@@ -79,7 +86,9 @@ function lookUp({ method, path }: Route): Operation | undefined {
   return table[`${method} ${short}`];
 }
 
-const operations = new Map<Route, Operation | undefined>(routes.map((route) => [route, lookUp(route)]));
+const operations = new Map<Route, Operation | undefined>(
+  [...routes, ...routesThroughArm].map((route) => [route, lookUp(route)]),
+);
 
 /** Undefined for a route that has no name yet: a test finds it. */
 export function namedOperation(route: Route): Operation | undefined {

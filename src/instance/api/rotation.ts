@@ -4,6 +4,7 @@ import { getRotationPolicy, setRotationPolicy } from '../hsm/rotation-policy.js'
 import type { PolicyBody } from './bodies.js';
 import { whenDone, type Answer, type Call } from './call.js';
 import { keyBundle, rotationPolicy } from './shapes.js';
+import { policyWish } from './wishes.js';
 
 /** `POST /keys/{name}/rotate`: the KeyBundle of the new version. */
 export async function rotate({ hsm, caller, base, name, query }: Call): Promise<string> {
@@ -17,14 +18,5 @@ export function getPolicy({ hsm, caller, name }: Call): Answer {
 
 /** `PUT /keys/{name}/rotationpolicy`: the policy as it is now, blank when it was removed. */
 export async function setPolicy({ hsm, caller, name }: Call, body: PolicyBody): Promise<string> {
-  const expiryTime = body.attributes?.expiryTime;
-  const policy = await setRotationPolicy(hsm, caller, name, {
-    ...(expiryTime === undefined ? {} : { expiryTime }),
-    actions: (body.lifetimeActions ?? []).map(({ action, trigger }) => ({
-      type: action.type,
-      ...(trigger.timeAfterCreate === undefined ? {} : { timeAfterCreate: trigger.timeAfterCreate }),
-      ...(trigger.timeBeforeExpiry === undefined ? {} : { timeBeforeExpiry: trigger.timeBeforeExpiry }),
-    })),
-  });
-  return rotationPolicy(name, policy);
+  return rotationPolicy(name, await setRotationPolicy(hsm, caller, name, policyWish(body)));
 }

@@ -2,9 +2,11 @@
 // it, the body, and the handler. Nothing else in the API knows a path.
 import type { z } from 'zod';
 import * as bodies from './bodies.js';
+import { allowThroughArm } from '../hsm/through-arm.js';
 import type { Answer, Call } from './call.js';
 import * as crypto from './crypto.js';
 import * as domain from './security-domain.js';
+import * as fullBackup from './full-backup.js';
 import * as keys from './keys.js';
 import * as release from './release.js';
 import * as roles from './roles.js';
@@ -30,7 +32,9 @@ export interface Route {
   readonly long?: LongBody;
   readonly status: 200 | 201 | 202 | 204;
   /** Further headers of a success, names and values by turns; `base` is `https://{host}`. */
-  readonly headers?: (base: string) => readonly string[];
+  readonly headers?: (base: string, body: string) => readonly string[];
+  /** Answered without an api-version too: clients ask at an address that we gave them, as it is. */
+  readonly unversioned?: true;
   readonly run: (call: Call, body: unknown) => Answer;
 }
 
@@ -114,6 +118,54 @@ const DOWNLOAD_RETRY = '5';
 
 const pendingAt = (path: string) => (base: string) => ['Azure-AsyncOperation', `${base}/${path}`];
 
+/** As `Retry-After` of a job that has begun, seconds. */
+const JOB_RETRY = '5';
+
+const jobAt = (family: string) => (base: string, body: string) => {
+  const { jobId } = JSON.parse(body) as { readonly jobId: string };
+  return ['Azure-AsyncOperation', `${base}/${family}/${jobId}/pending`, 'Retry-After', JOB_RETRY];
+};
+
+function jobRoute<T>(head: Head, body: z.ZodType<T>, run: (call: Call, body: T) => Answer): Route {
+  const family = head[2].startsWith('backup') ? 'backup' : 'restore';
+  return { ...withBody(head, body, run, 202), headers: jobAt(family) };
+}
+
+const fullBackupRoutes: readonly Route[] = [
+  jobRoute(
+    ['POST', 'backup', 'backup/start/action', '/', '7.2-preview'],
+    bodies.fullBackupBody,
+    fullBackup.backup,
+  ),
+  jobRoute(
+    ['POST', 'prebackup', 'backup/start/action', '/', '7.6-preview.2'],
+    bodies.backupCheckBody,
+    fullBackup.checkBackup,
+  ),
+  jobRoute(
+    ['PUT', 'restore', 'restore/start/action', '/', '7.2-preview'],
+    bodies.fullRestoreBody,
+    fullBackup.restore,
+  ),
+  jobRoute(
+    ['PUT', 'prerestore', 'restore/start/action', '/', '7.6-preview.2'],
+    bodies.restoreCheckBody,
+    fullBackup.checkRestore,
+  ),
+  jobRoute(
+    ['PUT', 'keys/{name}/restore', 'restore/start/action', '/', '7.2-preview'],
+    bodies.keyFromBackupBody,
+    fullBackup.restoreKey,
+  ),
+  ...(['backup', 'restore'] as const).map((family) => ({
+    ...bare(
+      ['GET', `${family}/{item}/pending`, `${family}/status/action`, '/', '7.2-preview'],
+      fullBackup.pending(family),
+    ),
+    unversioned: true as const,
+  })),
+];
+
 /** How an HSM is activated: the only calls that it answers before. */
 const securityDomainRoutes: readonly Route[] = [
   {
@@ -173,6 +225,24 @@ const trustRoutes: readonly Route[] = [
     ),
   ),
 ];
+
+/** What the control plane passes on, while the HSM's setting allows it: keys are made if they are absent, and shown. */
+export const routesThroughArm: readonly Route[] = [
+  bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
+  withBody(
+    ['POST', 'keys/{name}/create', 'keys/create', 'key', '7.0'],
+    bodies.createIfAbsentBody,
+    keys.createIfAbsent,
+  ),
+  bare(['GET', 'keys/{name}/versions', 'keys/read/action', 'key', '7.0'], keys.versions),
+  bare(['GET', 'keys/{name}/{version}', 'keys/read/action', 'key', '7.0'], keys.get),
+].map((route) => ({
+  ...route,
+  run: async (call: Call, body: unknown) => {
+    await allowThroughArm(call.hsm, call.caller);
+    return route.run(call, body);
+  },
+}));
 
 export const routes: readonly Route[] = [
   bare(['GET', 'keys', 'keys/read/action', '/keys', '7.0'], keys.list),
@@ -257,6 +327,7 @@ export const routes: readonly Route[] = [
   ),
   ...trustRoutes,
   ...securityDomainRoutes,
+  ...fullBackupRoutes,
   ...roleRoutes('', '/', () => '/'),
   ...roleRoutes('keys/', '/keys', () => '/keys'),
   ...roleRoutes('keys/{name}/', 'key', (name) => `/keys/${name}`),

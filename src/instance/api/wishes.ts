@@ -10,7 +10,8 @@ import {
 } from '../../values/key-spec.js';
 import type { ImportWrappedKey } from '../hsm/import-wrapped-key.js';
 import type { AttributesWish } from '../hsm/key-wish.js';
-import type { AttributesBody, CreateBody, ImportBody, UpdateBody } from './bodies.js';
+import type { PolicyWish } from '../hsm/rotation-policy.js';
+import type { AttributesBody, CreateBody, ImportBody, PolicyBody, UpdateBody } from './bodies.js';
 import { bad, notOffered } from './errors.js';
 
 const EXPONENTS: readonly number[] = [3, 65_537];
@@ -71,6 +72,19 @@ export function attributesWish(
     operations,
     exportable: attributes?.exportable,
     releasePolicy: release_policy,
+  };
+}
+
+/** A rotation policy as a client asks for it. */
+export function policyWish({ attributes, lifetimeActions }: PolicyBody): PolicyWish {
+  const expiryTime = attributes?.expiryTime;
+  return {
+    ...(expiryTime === undefined ? {} : { expiryTime }),
+    actions: (lifetimeActions ?? []).map(({ action, trigger }) => ({
+      type: action.type,
+      ...(trigger.timeAfterCreate === undefined ? {} : { timeAfterCreate: trigger.timeAfterCreate }),
+      ...(trigger.timeBeforeExpiry === undefined ? {} : { timeBeforeExpiry: trigger.timeBeforeExpiry }),
+    })),
   };
 }
 

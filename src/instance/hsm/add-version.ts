@@ -10,7 +10,10 @@ import { keyView, poolOf, versionPut, type KeyView } from './key-view.js';
 import { checkAttributes, operationsFor, releasePolicyFor, type AttributesWish } from './key-wish.js';
 import { allow, keyScope, refuse, settledRead } from './reading.js';
 
-/** Adds a version made by `seal`, which is called only once the caller may and the name is free. */
+/**
+ * Adds a version made by `seal`, which is called only once the caller may and the name is free. `onlyNew`: as the first
+ * version of a key; refused with `KeyExists` when there is one.
+ */
 export async function addVersion(
   hsm: Hsm,
   caller: Caller,
@@ -19,11 +22,13 @@ export async function addVersion(
   kty: KeyType,
   wish: AttributesWish,
   seal: (id: string) => Promise<SealedKey>,
+  onlyNew = false,
 ): Promise<KeyView> {
   const scope = keyScope(name);
   await settledRead(hsm, caller, `key:${name}`, () => {
     allow(hsm, caller, action, scope);
     if (hsm.state.get('deleted', name)) refuse('NameHeldByDeletedKey', name);
+    if (onlyNew && hsm.state.get('keys', name)) refuse('KeyExists', name);
   });
   checkAttributes(wish);
   const releasePolicy = releasePolicyFor(wish);
@@ -45,6 +50,7 @@ export async function addVersion(
     ...(expires === undefined ? {} : { expires }),
     ...(tags === undefined || Object.keys(tags).length === 0 ? {} : { tags }),
     ...(releasePolicy === undefined ? {} : { releasePolicy }),
+    ...(onlyNew && { onlyNew }),
   };
   const committed = await hsm.submit(mutation);
   return keyView(versionPut(committed), poolOf(hsm.state));

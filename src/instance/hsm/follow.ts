@@ -357,6 +357,8 @@ export class Follower {
       this.#store.commit(entry.index, changes);
       this.#committed = entry;
       for (const { table, id, value } of changes) {
+        if (table === '*') this.#partition.forgetAll();
+        if (table === 'stagedVersions' && value === null) this.#partition.forget(id);
         if (table === 'versions' && value === null) this.#partition.forget(id);
         if (table === 'internal' && value === null && transfer) this.#partition.forget(transfer.sealed.id);
       }

@@ -6,6 +6,8 @@ import type { Seconds } from '../../values/moments.js';
 import type { Partition } from '../partition/partition.js';
 import type { Domains } from './domains.js';
 import type { IssuerMetadata } from './issuer-metadata.js';
+import type { JobOwner } from '../model/jobs/records.js';
+import type { StorageHost } from '../../values/messages.js';
 
 /** A mutation that stands: committed by every member of the view and applied here. */
 export interface Committed {
@@ -16,6 +18,16 @@ export interface Committed {
   readonly changes: readonly Change[];
 }
 
+/** What it takes to begin a backup or restore. */
+export interface JobDesk {
+  /** This process, as who runs what begins here. */
+  owner(): JobOwner;
+  /** The storage that the fabric has started, allowed besides those of the pool. */
+  readonly storage: StorageHost | undefined;
+  /** There is something to run. */
+  wake(): void;
+}
+
 export interface Hsm {
   /** Committed state. Read it in one synchronous turn after {@link settled}. */
   readonly state: State;
@@ -24,6 +36,7 @@ export interface Hsm {
   readonly domains: Pick<Domains, 'exportKey' | 'rewrap'>;
   /** Keys of attestation services, as they publish them. */
   readonly attestorKeys: IssuerMetadata;
+  readonly jobs: JobDesk;
   /** Which member of the pool this is: 0, 1 or 2. */
   readonly instance: number;
   /** What this instance proves of itself to others: its measurement, and its host's public key as it is enrolled. */

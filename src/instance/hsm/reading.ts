@@ -3,7 +3,7 @@
 import type { Tag } from '../model/judge.js';
 import { algorithmFor, mayUse, type Algorithm, type CryptoOperation } from '../model/keys/use.js';
 import { versionId, type DeletedKey, type Key, type KeyVersion } from '../model/keys/records.js';
-import { POOL, type Pool } from '../model/pool.js';
+import { closedBy, POOL, type Pool } from '../model/pool.js';
 import { permit } from '../model/rbac/permit.js';
 import type { DataAction } from '../model/rbac/built-in-roles.js';
 import type { Caller, Scope } from '../model/rbac/records.js';
@@ -45,6 +45,16 @@ export function allow(hsm: Hsm, caller: Caller, action: DataAction, scope: Scope
   const pool = hsm.state.get('pool', POOL);
   if (pool?.activation !== 'Active') refuse('NotActivated', 'The HSM is not activated');
   heed(permit(hsm.state, caller, action, scope));
+  const closed = closedBy(pool);
+  if (closed) throw new RefusedError(closed);
+  return pool;
+}
+
+/** The same for what is answered also while a full restore runs, and for the whole HSM. */
+export function allowThroughout(hsm: Hsm, caller: Caller, action: DataAction): Pool {
+  const pool = hsm.state.get('pool', POOL);
+  if (pool?.activation !== 'Active') refuse('NotActivated', 'The HSM is not activated');
+  heed(permit(hsm.state, caller, action, '/'));
   return pool;
 }
 

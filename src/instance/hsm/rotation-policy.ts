@@ -6,7 +6,7 @@ import { heed } from '../model/refusal.js';
 import type { Hsm } from './hsm.js';
 import { allow, keyScope, liveKey, refuse, settledRead } from './reading.js';
 
-export type { RotationPolicy };
+export type { PolicyWish, RotationPolicy };
 
 /** The policy; refused where none is set. */
 export function getRotationPolicy(

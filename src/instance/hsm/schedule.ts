@@ -1,8 +1,10 @@
-// What the pool does to keys by itself: rotations by policy, purges at the end of retention. The primary alone
+// What the pool does to keys by itself: rotations by policy, purges at the end of retention, protection from purges
+// that its owner has decided. The primary alone
 // proposes them; each is judged in log order like any other change, and names what it saw, so that it happens once.
 import type { Logger } from 'pino';
 import { newUuid } from '../../values/ids.js';
 import type { Due } from '../model/keys/due.js';
+import { POOL } from '../model/pool.js';
 import { RefusedError } from '../model/refusal.js';
 import type { Hsm } from './hsm.js';
 import { rotateByPolicy } from './rotate-key.js';
@@ -23,6 +25,8 @@ export class Schedule {
   /** Looks to wait, by id of what failed. */
   readonly #failed = new Map<string, number>();
   #busy = false;
+  /** The HSM's owner wants keys protected from early purges. */
+  #protect = false;
   /** Told what was done. */
   onDone: ((due: Due) => void) | undefined;
 
@@ -43,6 +47,7 @@ export class Schedule {
     if (this.#busy || !this.#mayPropose()) return;
     this.#busy = true;
     try {
+      await this.#protectKeys();
       for (const [id, due] of this.#due()) {
         // Without a member nothing can be changed, and nothing is wrong with what is due.
         if (!this.#mayPropose()) break;
@@ -50,6 +55,22 @@ export class Schedule {
       }
     } finally {
       this.#busy = false;
+    }
+  }
+
+  /** From now on and for good; done with a next look, by whichever member is the primary then. */
+  protect(): void {
+    this.#protect = true;
+    void this.look();
+  }
+
+  async #protectKeys(): Promise<void> {
+    if (!this.#protect || this.#hsm.state.get('pool', POOL)?.purgeProtection !== false) return;
+    try {
+      await this.#hsm.submit({ kind: 'PurgeProtectionSet', id: newUuid(), time: this.#hsm.now() });
+      this.#logger.info('keys are protected from purges from now on');
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'keys could not be protected from purges yet');
     }
   }
 

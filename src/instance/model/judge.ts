@@ -2,13 +2,23 @@
 // The primary calls it to decide, the others to check, all of them to apply.
 import { applyToRoles } from './rbac/apply.js';
 import { permit } from './rbac/permit.js';
+import { applyToJobs } from './jobs/apply.js';
 import { applyToKeys } from './keys/apply.js';
 import { applyToActivation } from './activation.js';
-import { changeSetting, found, POOL } from './pool.js';
+import { changeSetting, closedBy, found, POOL, protect } from './pool.js';
 import { Refusal } from './refusal.js';
 import { OUTCOMES_KEPT, put, remove, type Change, type State } from './state.js';
 import { changeTrust } from './trust.js';
-import type { Mutation } from './mutation.js';
+import type {
+  JobMutation,
+  KeyMutation,
+  Mutation,
+  RoleMutation,
+  SettingChanged,
+  TrustChanged,
+} from './mutation.js';
+
+type ContentMutation = KeyMutation | RoleMutation | SettingChanged | TrustChanged;
 
 /**
  * What the mutation changes when it becomes entry `index` of the log. The caller has made sure that its id is not in
@@ -38,8 +48,30 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
   ) {
     return applyToActivation(state, mutation);
   }
-  if (state.get('pool', POOL)?.activation !== 'Active')
-    return new Refusal('NotActivated', 'The HSM is not activated');
+  // The owner of the HSM may decide it before anybody has activated it.
+  if (mutation.kind === 'PurgeProtectionSet') return protect(state);
+  const pool = state.get('pool', POOL);
+  if (pool?.activation !== 'Active') return new Refusal('NotActivated', 'The HSM is not activated');
+  if (isOfJob(mutation)) return applyToJobs(state, pool, mutation);
+  // Whatever it changed would be replaced.
+  return closedBy(pool) ?? applyToContents(state, mutation);
+}
+
+const ofJobs: Readonly<Record<JobMutation['kind'], true>> = {
+  JobStarted: true,
+  JobTaken: true,
+  JobProgressed: true,
+  JobFinished: true,
+  RestoreStaged: true,
+  StagingRemoved: true,
+  RestoreSwitched: true,
+};
+
+function isOfJob(mutation: JobMutation | ContentMutation): mutation is JobMutation {
+  return Object.hasOwn(ofJobs, mutation.kind);
+}
+
+function applyToContents(state: State, mutation: ContentMutation): Change[] | Refusal {
   switch (mutation.kind) {
     case 'RoleDefinitionPut':
     case 'RoleDefinitionDeleted':
@@ -63,7 +95,7 @@ function apply(state: State, mutation: Mutation): Change[] | Refusal {
 }
 
 /** A tag names what a read depends on and a mutation touches; a read waits only for undecided mutations that share one. */
-export type Tag = `key:${string}` | `principal:${string}` | 'assignments' | 'definitions' | 'pool';
+export type Tag = `key:${string}` | `principal:${string}` | 'assignments' | 'definitions' | 'pool' | 'jobs';
 
 export function tagsOf(mutation: Mutation): Tag[] {
   switch (mutation.kind) {
@@ -71,13 +103,25 @@ export function tagsOf(mutation: Mutation): Tag[] {
     case 'TransferKeyMade':
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
       return ['pool'];
+    // Whether the pool is open follows from its jobs; with a switch it holds something else, which every read waits for.
+    case 'JobStarted':
+    case 'JobFinished':
+    case 'RestoreSwitched':
+      return ['jobs', 'pool'];
+    case 'JobTaken':
+    case 'JobProgressed':
+    case 'RestoreStaged':
+    case 'StagingRemoved':
+      return ['jobs'];
+    case 'KeyRestored':
+      return mutation.job ? [`key:${mutation.name}`, 'jobs', 'pool'] : [`key:${mutation.name}`];
     case 'KeyVersionCreated':
     case 'KeyRotated':
     case 'RotationPolicySet':
-    case 'KeyRestored':
     case 'KeyUpdated':
     case 'KeyDeleted':
     case 'KeyRecovered':

@@ -3,12 +3,14 @@
 import type { Founding, TrustedIssuer } from '../../values/messages.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
+import type { JobError, JobOwner, JobWish } from './jobs/records.js';
 import type { KeyOperation, KeyVersion } from './keys/records.js';
 import type { KeyReleasePolicy } from './release/policy.js';
 import type { PolicyWish, RotationPolicy } from './keys/rotation.js';
 import type { InternalKey, InternalPurpose, SettingName } from './pool.js';
 import type { DataAction } from './rbac/built-in-roles.js';
 import type { Assignment, Caller, RoleDefinition, Scope } from './rbac/records.js';
+import type { StagedTable, Tables } from './state.js';
 
 /** On whose behalf: judged again in log order. Absent only for what the pool does by itself. */
 export interface Authority {
@@ -68,6 +70,8 @@ export interface KeyVersionCreated extends Envelope {
   readonly expires?: Seconds;
   readonly tags?: Readonly<Record<string, string>>;
   readonly releasePolicy?: KeyReleasePolicy;
+  /** The first version of a key: refused when there is one. */
+  readonly onlyNew?: true;
 }
 
 /** A version that follows another and takes after it. */
@@ -94,6 +98,8 @@ export interface KeyRestored extends Envelope {
   /** In order of creation; never empty. */
   readonly versions: readonly KeyVersion[];
   readonly rotation?: RotationPolicy;
+  /** From the backup of a whole pool, by this job, which ends with it. */
+  readonly job?: JobHold;
 }
 
 /** Members left out are kept. */
@@ -125,6 +131,11 @@ export interface KeyPurged extends Envelope {
   readonly name: string;
   /** By the pool itself, at the end of retention. */
   readonly due?: true;
+}
+
+/** Keys are not purged before the end of their retention, from now on and for good. */
+export interface PurgeProtectionSet extends Envelope {
+  readonly kind: 'PurgeProtectionSet';
 }
 
 export interface SettingChanged extends Envelope {
@@ -169,8 +180,82 @@ export interface RoleAssignmentDeleted extends Envelope {
   readonly assignment: Assignment;
 }
 
+/** Names a job that runs and, by its attempt, who runs it: what another did before or does after is refused. */
+export interface JobHold {
+  readonly id: string;
+  readonly attempt: number;
+}
+
+/** A backup or restore begins; of these there is one at a time. */
+export interface JobStarted extends Envelope {
+  readonly kind: 'JobStarted';
+  readonly authority: Authority;
+  readonly wish: JobWish;
+  readonly owner: JobOwner;
+}
+
+/** Another runs the job from now on: who ran it does not take part any more. */
+export interface JobTaken extends Envelope {
+  readonly kind: 'JobTaken';
+  /** As it is run until now. */
+  readonly job: JobHold;
+  readonly owner: JobOwner;
+}
+
+/** How far it is, for people who wait. */
+export interface JobProgressed extends Envelope {
+  readonly kind: 'JobProgressed';
+  readonly job: JobHold;
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface JobFinished extends Envelope {
+  readonly kind: 'JobFinished';
+  readonly job: JobHold;
+  /** Absent: it has succeeded. */
+  readonly error?: JobError;
+}
+
+/** Some records of a backup, gathered until all are there. */
+export interface RestoreStaged extends Envelope {
+  readonly kind: 'RestoreStaged';
+  readonly job: JobHold;
+  /** From 1 on, without a gap. */
+  readonly number: number;
+  readonly records: readonly StagedRecord[];
+}
+
+export type StagedRecord = {
+  [T in StagedTable]: readonly [table: T, id: string, record: Tables[T]];
+}[StagedTable];
+
+/** Some of what was gathered is dropped again; repeated until nothing is left. */
+export interface StagingRemoved extends Envelope {
+  readonly kind: 'StagingRemoved';
+  readonly job: JobHold;
+}
+
+/** What was gathered takes the place of what the pool held, and the job has succeeded. */
+export interface RestoreSwitched extends Envelope {
+  readonly kind: 'RestoreSwitched';
+  readonly job: JobHold;
+  /** How many records were gathered: all that the backup holds. */
+  readonly records: number;
+  readonly settings: Readonly<Record<SettingName, boolean>>;
+}
+
 export type Mutation =
-  PoolFounded | ActivationMutation | SettingChanged | TrustChanged | KeyMutation | RoleMutation;
+  | PoolFounded
+  | ActivationMutation
+  | PurgeProtectionSet
+  | SettingChanged
+  | TrustChanged
+  | KeyMutation
+  | RoleMutation
+  | JobMutation;
+export type JobMutation =
+  JobStarted | JobTaken | JobProgressed | JobFinished | RestoreStaged | StagingRemoved | RestoreSwitched;
 export type ActivationMutation = TransferKeyMade | PoolActivated | DomainRestored;
 export type RoleMutation =
   RoleDefinitionPut | RoleDefinitionDeleted | RoleAssignmentCreated | RoleAssignmentDeleted;
@@ -199,8 +284,17 @@ export function sealedIn(mutation: Mutation): readonly SealedKey[] {
       return mutation.versions;
     case 'TransferKeyMade':
       return [mutation.key.sealed];
+    case 'RestoreStaged':
+      return mutation.records.flatMap(([table, , record]) => (table === 'stagedVersions' ? [record] : []));
+    case 'JobStarted':
+    case 'JobTaken':
+    case 'JobProgressed':
+    case 'JobFinished':
+    case 'StagingRemoved':
+    case 'RestoreSwitched':
     case 'PoolActivated':
     case 'DomainRestored':
+    case 'PurgeProtectionSet':
     case 'SettingChanged':
     case 'TrustChanged':
     case 'RotationPolicySet':

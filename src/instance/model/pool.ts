@@ -2,7 +2,7 @@
 import { assert } from '../../values/assert.js';
 import type { SealedKey } from '../../values/key-spec.js';
 import type { Seconds } from '../../values/moments.js';
-import type { Founding, TrustedInstances } from '../../values/messages.js';
+import type { Founding, StorageHost, TrustedInstances } from '../../values/messages.js';
 import type { PoolFounded, SettingChanged } from './mutation.js';
 import { put, type Change, type State } from './state.js';
 import { Refusal } from './refusal.js';
@@ -28,6 +28,12 @@ export interface Pool {
   readonly movableClock?: true;
   /** Requests are served also while they cannot be recorded; only a pool that was founded so has this. */
   readonly auditOptional?: true;
+  /** Where backups may be written to and read from; nothing else is ever asked. */
+  readonly storage?: readonly StorageHost[];
+  /** The backup or restore that runs. `closes`: nothing else is served until it has ended. */
+  readonly job?: { readonly id: string; readonly closes: boolean };
+  /** When the newest full backup that was finished was begun; absent before the first. */
+  readonly backedUp?: Seconds;
 }
 
 /** The settings that the service has (section 14 of its reference). */
@@ -91,6 +97,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     settings: { AllowKeyManagementOperationsThroughARM: false },
     ...(founding.movableClock && { movableClock: true as const }),
     ...(founding.auditOptional && { auditOptional: true as const }),
+    ...(founding.storage && { storage: founding.storage }),
   };
   const changes = [
     put('pool', POOL, pool),
@@ -105,6 +112,19 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     ...cryptoUsers.map((principal) => [principal, CRYPTO_USER] as const),
   ];
   return [...changes, ...assign(state, wished, mutation.assignmentIds)];
+}
+
+/** Why nothing but its jobs is served: what the pool holds is being replaced. Undefined when it is open. */
+export function closedBy({ job }: Pool): Refusal | undefined {
+  if (job?.closes !== true) return undefined;
+  return new Refusal('Restoring', 'A full restore is running.');
+}
+
+/** Protects keys from early purges; nothing takes it back. */
+export function protect(state: State): Change[] {
+  const pool = state.get('pool', POOL);
+  assert(pool !== undefined, 'a pool that hears of its owner is founded');
+  return pool.purgeProtection ? [] : [put('pool', POOL, { ...pool, purgeProtection: true })];
 }
 
 /** Changes a setting of a founded pool. */

@@ -13,6 +13,8 @@ export type RefusalCode =
   | 'RotatedKeyNotFound'
   | 'RotationPolicyNotFound'
   | 'SettingNotFound'
+  /** Keys are not managed through the control plane here. */
+  | 'ArmNotAllowed'
   | 'MalformedBackup'
   | 'TooManyKeys'
   | 'TooManyVersions'
@@ -46,6 +48,17 @@ export type RefusalCode =
   /** A partition could not take over the domain that was sent in. */
   | 'DomainUnusable'
   | 'AlreadySubmitted'
+  | 'JobNotFound'
+  /** Another backup or restore runs. */
+  | 'JobRunning'
+  /** It has ended, or another runs it by now. */
+  | 'JobChanged'
+  /** A full restore would replace keys of which there is no full backup. */
+  | 'BackupNeeded'
+  /** Nothing is served while a full restore runs. */
+  | 'Restoring'
+  /** A host that the pool was not told to trust with backups. */
+  | 'StorageNotAllowed'
   /** The primary's slot could not open a key that another slot sealed. */
   | 'BlobUnreadable';
 

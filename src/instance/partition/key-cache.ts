@@ -47,6 +47,10 @@ export class KeyCache {
     if (key.users === 0 && key.evicted) this.#destroy(key.handle);
   }
 
+  clear(): void {
+    this.#keys.clear();
+  }
+
   forget(id: string): void {
     this.#keys.delete(id);
   }

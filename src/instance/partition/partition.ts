@@ -272,6 +272,12 @@ export class Partition {
     });
   }
 
+  /** Closes all keys: other keys may be meant from now on. Those that are still needed are opened again. */
+  forgetAll(): void {
+    this.#publicKeys.clear();
+    void this.#keeper.use((slot) => slot.cache.clear());
+  }
+
   /** RSA: as long as the modulus. EC: r and s, each as long as the field. The digest's length is the caller's to check. */
   sign(key: SealedKey, algorithm: SignatureAlgorithm, digest: Uint8Array): Buffer | Promise<Buffer> {
     const { mechanism, prefix, inline } = signing[algorithm];

@@ -6,6 +6,9 @@ import { createHash } from 'node:crypto';
  * SHA-256 over the records of all tables, in ascending order of tables and then of ids, both by their UTF-8 bytes. Of
  * each: the lengths of table, id and record as three big-endian 32-bit numbers, then the three.
  *
+ * What a restore has staged counts like anything else, under the names of the tables that it is staged in. After a switch
+ * of tables it counts under those that it was staged for: the digest is that of a state that was written record by record.
+ *
  * Records go in as they are encoded. Every member encodes what it has judged, and each entry carries a hash of its
  * encoded changes: members that have committed the same entries hold the same bytes.
  */

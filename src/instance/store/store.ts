@@ -16,7 +16,7 @@ import { CommittedState, type RecordChange } from './committed-state.js';
 import { ENTRY_COLUMNS, openDatabase, readMeta, type Connection } from './database.js';
 import { EMPTY_HEAD, type Entry, type Head } from '../../values/entry.js';
 import { openSnapshot, removeDraft, removeStore, type Snapshot } from './snapshot.js';
-import type { Batch, RecordWrite, WriterAnswer, WriterData } from './writer.js';
+import type { Batch, StateWrite, WriterAnswer, WriterData } from './writer.js';
 
 /** Committed entries kept in the log for members that must catch up. */
 const LOG_KEPT = 10_000;
@@ -55,7 +55,7 @@ export class Store<Tables extends object> {
   readonly #holds = new Set<{ after: number }>();
   readonly #snapshots = new Set<Snapshot>();
   #append: Entry[] = [];
-  #writes: RecordWrite[] = [];
+  #writes: StateWrite[] = [];
   #waiting: Waiting[] = [];
   #busy = false;
   #timer: NodeJS.Timeout | undefined;
@@ -258,8 +258,8 @@ export class Store<Tables extends object> {
     assert(index === this.#applied + 1, 'entries are applied in order');
     this.#applied = index;
     this.state.apply(index, changes);
-    for (const { table, id, value } of changes)
-      this.#writes.push([table, id, value === null ? null : encode(value)]);
+    for (const { table, id, value, switched } of changes)
+      this.#writes.push(switched ? { switched } : [table, id, value === null ? null : encode(value)]);
     this.#flushLater();
   }
 

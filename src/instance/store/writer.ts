@@ -10,12 +10,19 @@ import type { Entry } from '../../values/entry.js';
 /** A record already encoded; null removes it. */
 export type RecordWrite = readonly [table: string, id: string, record: Uint8Array | null];
 
+/** The records of each second table take the place of those of the first. */
+export interface TablesSwitched {
+  readonly switched: readonly (readonly [table: string, staged: string])[];
+}
+
+export type StateWrite = RecordWrite | TablesSwitched;
+
 /** What becomes durable together, in this order. */
 export interface Batch {
   /** Entries from this index on are removed first. */
   readonly cutFrom?: number;
   readonly append: readonly Entry[];
-  readonly writes: readonly RecordWrite[];
+  readonly writes: readonly StateWrite[];
   /** Index through which `writes` bring the tables. */
   readonly applied: number;
   /** Of a view; nothing is written when there is no newer one. */
@@ -67,12 +74,27 @@ const removes = new Map(
   tables.map((name) => [name, database.prepare(`DELETE FROM ${tableOf(name)} WHERE id = ?`)]),
 );
 
+// By their names: to copy half a million records would hold up the pool for many seconds.
+function switchTables(table: string, staged: string): void {
+  database.exec(`
+    ALTER TABLE ${table} RENAME TO state_switched;
+    ALTER TABLE ${staged} RENAME TO ${table};
+    ALTER TABLE state_switched RENAME TO ${staged};
+    DELETE FROM ${staged};
+  `);
+}
+
 const write = database.transaction((batch: Batch) => {
   if (batch.cutFrom !== undefined) cut.run(batch.cutFrom);
   for (const entry of batch.append) {
     append.run(entry.index, entry.epoch, entry.time, entry.mutation, entry.changesHash, entry.hash);
   }
-  for (const [table, id, record] of batch.writes) {
+  for (const change of batch.writes) {
+    if ('switched' in change) {
+      for (const [table, staged] of change.switched) switchTables(tableOf(table), tableOf(staged));
+      continue;
+    }
+    const [table, id, record] = change;
     if (record === null) removes.get(table)?.run(id);
     else puts.get(table)?.run(id, record);
   }

@@ -153,6 +153,18 @@ test('doorway: any name leads to the only pool', async () => {
   expect(await ask(port, root, '')).toMatchObject({ instance: '1' });
 });
 
+test('doorway: the name of a pool that is not there leads to no other, and pools come and go', async () => {
+  const [one, two] = [await startPool('stays'), await startPool('goes')];
+  const port = await openDoorway([one.pool]);
+  const doorway = doorways.at(-1);
+  await expect(ask(port, one.root, `goes.${DOMAIN}`)).rejects.toThrow(/hang up|ECONNRESET|disconnected/);
+  doorway?.open([one.pool, two.pool]);
+  expect(await ask(port, two.root, `goes.${DOMAIN}`)).toMatchObject({ instance: '0' });
+  doorway?.open([one.pool]);
+  await expect(ask(port, two.root, `goes.${DOMAIN}`)).rejects.toThrow(/hang up|ECONNRESET|disconnected/);
+  expect(await ask(port, one.root, `stays.${DOMAIN}`)).toMatchObject({ instance: '0' });
+});
+
 test('doorway: with instances killed, the others take every connection; with none left, it is closed', async () => {
   const { pool, root, module } = await startPool('kills');
   const port = await openDoorway([pool]);

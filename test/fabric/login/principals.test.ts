@@ -70,7 +70,8 @@ test('principals: only a slow hash of a secret is kept', async () => {
 test('principals: a removed one gets no token, its old token opens nothing here, and its name is free', async () => {
   const app = await added('leaving');
   const token = String((await login(app.clientId, app.clientSecret)).json['access_token']);
-  const use = () => started.ask('/subscriptions', { headers: { Authorization: `Bearer ${token}` } });
+  const use = () =>
+    started.ask('/subscriptions?api-version=2022-12-01', { headers: { Authorization: `Bearer ${token}` } });
   expect((await use()).status).toBe(200);
   expect((await manage('DELETE', '/leaving')).json).toMatchObject({
     name: 'leaving',

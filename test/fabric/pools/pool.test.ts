@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { PoolError, createPool, listPools, poolName } from '../../../src/fabric/pools/pool-file.js';
 import { Pool } from '../../../src/fabric/pools/pool.js';
 import type { PoolPatience } from '../../../src/fabric/pools/pool.js';
+import { OPEN_NETWORK } from '../../../src/values/network.js';
+import type { NetworkRules } from '../../../src/values/network.js';
 import type { View } from '../../../src/values/view.js';
 import {
   changeWish,
@@ -600,4 +602,50 @@ test('pool: partitions that never stand at one index have no common digest', asy
   const pool = await start({ lags: 0 }, undefined, { digestMs: 0 });
   await pool.ready();
   await expect(pool.digest()).rejects.toThrow(/do not come to one index: 6, 7, 7|gives no digest/);
+});
+
+const CLOSED: NetworkRules = { ...OPEN_NETWORK, publicNetworkAccess: 'Disabled' };
+const orders = (pool: Pool): (number | undefined)[] => [0, 1, 2].map((id) => pool.instance(id)?.networkOrder);
+
+test('pool: every instance goes by new network rules before it is told so, and so does one that starts later', async () => {
+  const pool = await started();
+  expect([pool.network, orders(pool)]).toEqual([OPEN_NETWORK, [0, 0, 0]]);
+  await pool.setNetwork(CLOSED);
+  expect([pool.network, orders(pool)]).toEqual([CLOSED, [1, 1, 1]]);
+  await Promise.all([pool.setNetwork(OPEN_NETWORK), pool.setNetwork(CLOSED)]);
+  expect([pool.network, orders(pool)]).toEqual([CLOSED, [3, 3, 3]]);
+  await pool.setNetwork({ ...CLOSED });
+  expect(orders(pool)).toEqual([3, 3, 3]);
+  pool.instance(1)?.kill();
+  await eventually(() => whole(pool) && pool.status().instances[1]?.restarts === 1);
+  expect(orders(pool)).toEqual([3, 3, 3]);
+});
+
+test.each(['mutinous', 'paused'])(
+  'pool: an instance that is %s and does not take network rules is ended',
+  async (how) => {
+    const pool = await start({}, undefined, { networkMs: 300 });
+    await pool.ready();
+    const before = pids(pool);
+    const { ends } = history(pool);
+    if (how === 'paused') pool.instance(2)?.pause();
+    else wish(pool, { mutinous: 2 });
+    await pool.setNetwork(CLOSED);
+    expect(ends).toEqual([[2, 'did not take the network rules within 0.3 s and was killed']]);
+    wish(pool, {});
+    await eventually(() => whole(pool) && pool.status().instances[2]?.restarts === 1);
+    expect(orders(pool)).toEqual([1, 1, 1]);
+    expect(pids(pool).slice(0, 2)).toEqual(before.slice(0, 2));
+  },
+);
+
+test('pool: who wishes for rules that are being told waits until they hold, too', async () => {
+  const pool = await start({}, undefined, { networkMs: 300 });
+  await pool.ready();
+  const { ends } = history(pool);
+  pool.instance(2)?.pause();
+  const first = pool.setNetwork(CLOSED);
+  await pool.setNetwork({ ...CLOSED });
+  expect(ends.map(([instance]) => instance)).toEqual([2]);
+  await first;
 });

@@ -18,6 +18,7 @@ let store;
 let view;
 let leasing;
 let draining = false;
+let protectedKeys = false;
 const connections = new Set();
 const proposed = new Set();
 
@@ -37,6 +38,10 @@ process.on('message', (message, socket) => {
       return undefined;
     case 'declined':
       proposed.delete(message.member.store);
+      return undefined;
+    case 'protect':
+      protectedKeys = true;
+      if (view) follow(view);
       return undefined;
     case 'retire':
       process.send({ kind: 'retired' });
@@ -58,6 +63,11 @@ process.on('message', (message, socket) => {
     case 'clock':
       if (wish.silent !== started.instance) process.send({ kind: 'clockSet', offset: message.offset });
       return undefined;
+    case 'network':
+      readWish();
+      if (wish.mutinous === started.instance) return undefined;
+      started.network = message.network;
+      return networkSet();
     case 'drain':
       draining = true;
       return finish();
@@ -118,6 +128,7 @@ function start(message) {
     });
   });
   process.send({ kind: 'clockSet', offset: message.clockOffset });
+  networkSet();
   server.on('tlsClientError', () => undefined);
   process.send({
     kind: 'introduced',
@@ -129,6 +140,10 @@ function start(message) {
 // What a process says just before it exits lies in the channel: nothing waits for it to be read.
 function fail(reason, damaged) {
   process.send({ kind: 'failed', reason, damaged }, () => process.exit(3));
+}
+
+function networkSet() {
+  process.send({ kind: 'networkSet', order: started.network.order });
 }
 
 // Who has no store makes one, and needs a donor for it, but for the instance that founds the pool.
@@ -198,6 +213,7 @@ function follow(newest) {
       committed: 0,
       keys: 0,
       activation: 'Active',
+      purgeProtection: protectedKeys || started.founding.purgeProtection === true,
       ownerFingerprint: wish.disagreesOnOwner === instance ? 'ff'.repeat(32) : '0f'.repeat(32),
       rootCertificate: wish.disagrees === instance ? 'another' : (wish.root ?? 'a root'),
     },

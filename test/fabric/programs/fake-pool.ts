@@ -26,6 +26,8 @@ export interface Wish {
   readonly raw?: true;
   /** This one says nothing of a clock that is moved. */
   readonly silent?: number;
+  /** This one says nothing of network rules that are changed. */
+  readonly mutinous?: number;
   /** None finishes when told to. */
   readonly deaf?: true;
   /** This one says that its store is broken, if it has one. */
@@ -134,6 +136,6 @@ export async function gone(pid: number): Promise<void> {
 }
 
 /** Resolves once the condition holds; polls, since what it asks may be told by nobody. */
-export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }

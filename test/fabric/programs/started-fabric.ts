@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { IncomingHttpHeaders } from 'node:http';
 import { startFabric } from '../../../src/fabric/main.js';
 import type { Fabric, FabricOptions } from '../../../src/fabric/main.js';
+import type { FabricStatus } from '../../../src/fabric/control/management.js';
 import { readAdmin } from '../../../src/fabric/pools/estate.js';
-import type { AdminFile } from '../../../src/fabric/pools/estate.js';
+import type { AdminFile, Places } from '../../../src/fabric/pools/estate.js';
 import { fakeModule, program } from './fake-pool.js';
 
 export interface Answer {
@@ -23,8 +24,9 @@ export interface Asked {
   readonly body?: string;
 }
 
-export interface StartedFabric {
-  readonly fabric: Fabric;
+/** A client of a fabric, in this process or in another. */
+export interface FabricAt {
+  readonly status: FabricStatus;
   readonly admin: AdminFile;
   readonly ca: string;
   readonly port: number;
@@ -34,6 +36,10 @@ export interface StartedFabric {
   login(form: Readonly<Record<string, string>>): Promise<Answer>;
   /** A token of the administrator, for the control plane unless said otherwise. */
   token(scope?: string): Promise<string>;
+}
+
+export interface StartedFabric extends FabricAt {
+  readonly fabric: Fabric;
 }
 
 /** Starts one in `directory`; end it with `fabric.abandon()` or `fabric.stop()`. */
@@ -51,10 +57,15 @@ export async function startedFabric(
     progress: () => undefined,
     ...changes,
   });
-  const admin = readAdmin(fabric.places);
+  return { fabric, ...fabricAt(fabric.status(), fabric.places) };
+}
+
+/** The client alone, for a fabric that is ready on a directory. */
+export function fabricAt(status: FabricStatus, places: Places): FabricAt {
+  const admin = readAdmin(places);
   if (!admin) throw new Error('no admin file');
-  const ca = readFileSync(fabric.places.caFile, 'utf8');
-  const base = fabric.status().controlPlane;
+  const ca = readFileSync(places.caFile, 'utf8');
+  const base = status.controlPlane;
   const port = Number(new URL(base).port);
   const ask = (path: string, asked: Asked = {}): Promise<Answer> => askOn(port, ca, path, asked);
   const login = (form: Readonly<Record<string, string>>): Promise<Answer> =>
@@ -73,7 +84,7 @@ export async function startedFabric(
     };
     return String((await login(form)).json['access_token']);
   };
-  return { fabric, admin, ca, port, base, ask, login, token };
+  return { status, admin, ca, port, base, ask, login, token };
 }
 
 function askOn(port: number, ca: string, path: string, asked: Asked): Promise<Answer> {

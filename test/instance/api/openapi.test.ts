@@ -12,6 +12,7 @@ import { readCertificate } from '../../../src/security-domain/certificates.js';
 import { readSecurityDomain } from '../../../src/security-domain/file.js';
 import { makeRestoreBlob } from '../../../src/security-domain/restore-blob.js';
 import { published } from '../../security-domain/custodians.js';
+import { Bench, CONTAINER, TOKEN } from '../hsm/full-backup/memory.js';
 import { bodyOf, definitionId, GUID, SECOND_ISSUER } from './samples.js';
 import { Served, textOf, tokenFor, type Answer } from './served.js';
 import { waiting } from './waiting.js';
@@ -369,6 +370,31 @@ describe('answers', () => {
     await askOf(empty, 'POST', '/securitydomain/upload', { value: blob });
     await askOf(empty, 'GET', '/securitydomain/upload/pending');
     await Promise.all([source.stop(), empty.stop()]);
+  });
+
+  it('of full backup and restore are as described', async () => {
+    const pool = await Served.start();
+    const bench = new Bench(undefined, pool.hsm);
+    const askOf = async (method: string, path: string, body?: unknown): Promise<Answer> => {
+      const answer = await pool.ask(method, path, { body });
+      hold(method, path, answer);
+      return answer;
+    };
+    const run = async (method: string, path: string, body: unknown, family = 'restore'): Promise<Answer> => {
+      const { json } = await askOf(method, path, body);
+      await bench.runner().look();
+      return askOf('GET', `/${family}/${textOf(json['jobId'])}/pending`);
+    };
+    const sas = { storageResourceUri: CONTAINER, token: TOKEN };
+    await run('POST', '/prebackup?api-version=7.6', {}, 'backup');
+    const { json } = await run('POST', '/backup', sas, 'backup');
+    const folder = textOf(json['azureStorageBlobContainerUri']).split('/').at(-1);
+    const whole = { sasTokenParameters: sas, folderToRestore: folder };
+    await run('PUT', '/prerestore?api-version=7.6', whole);
+    await run('PUT', '/restore', whole);
+    // Not in the backup: the job fails.
+    await run('PUT', '/keys/k/restore', { sasTokenParameters: sas, folder });
+    await pool.stop();
   });
 
   it('of every operation were held to the description', () => {

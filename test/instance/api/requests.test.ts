@@ -67,7 +67,7 @@ describe('paths', () => {
   });
 
   it.each([
-    ['PUT', '/keys/Key-1/restore'],
+    ['POST', '/keys/Key-1/restore'],
     ['POST', '/keys/Key-1/nonsense'],
   ])('%s %s is not offered, and says so', async (method, path) => {
     const { status, json } = await served.ask(method, path);

@@ -1,7 +1,7 @@
 // A request for any route of the table, good enough to reach its verb.
 import type { Route } from '../../../src/instance/api/routes.js';
 import { hostId, issuerId } from '../../../src/instance/hsm/trust.js';
-import { hostKey, STRANGER } from '../hsm/fake-hsm.js';
+import { hostKey, STORAGE, STRANGER } from '../hsm/fake-hsm.js';
 
 const VERSION = '0'.repeat(32);
 /** There is one. */
@@ -16,6 +16,8 @@ export function definitionId(guid: string): string {
   return `Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/${guid}`;
 }
 
+const SAS = { storageResourceUri: `https://${STORAGE}/account/backups`, token: 'sv=1&sig=x' };
+
 const CRYPTO_AUDITOR = '2c18b078-7c48-4d3a-af88-5a3a1b3f82b3';
 
 /** A body that the route's schema takes. */
@@ -25,6 +27,10 @@ export function bodyOf({ body, path }: Route): unknown {
     return { properties: { roleDefinitionId: definitionId(CRYPTO_AUDITOR), principalId: STRANGER } };
   }
   if (path.includes('roledefinitions')) return { properties: { permissions: [] } };
+  if (path === 'prebackup' || path === 'prerestore') return {};
+  if (path === 'backup') return SAS;
+  if (path === 'restore') return { sasTokenParameters: SAS, folderToRestore: 'mhsm-dev-1' };
+  if (path === 'keys/{name}/restore') return { sasTokenParameters: SAS, folder: 'mhsm-dev-1' };
   if (path === 'securitydomain/download') return { certificates: [], required: 2 };
   if (path === 'securitydomain/upload') return { value: '{}' };
   if (path.endsWith('create')) return { kty: 'EC' };

@@ -5,6 +5,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, SignJWT, type JWTPayload } from 'jose';
 import pino from 'pino';
+import { Firewall } from '../../../src/instance/api/firewall.js';
 import { RequestCounts } from '../../../src/instance/api/request-counts.js';
 import { createServer, type ApiServer } from '../../../src/instance/api/server.js';
 import type { AuditTrail } from '../../../src/instance/hsm/audit.js';
@@ -16,6 +17,8 @@ export const ISSUER = 'https://localhost:8443/adfs';
 export const AUTHORITY = `https://localhost:8443/${TENANT}`;
 export const DOMAIN = 'managedhsm.localhost';
 export const DATA_PORT = 9443;
+/** How the fabric is known, and what its callers' tokens are for. */
+export const RELAY = { secret: 'a secret of the fabric', audiences: ['https://management.azure.com'] };
 const AUDIENCE = `https://${DOMAIN}:${DATA_PORT}`;
 
 export const issuerKeys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -84,6 +87,7 @@ export class Served {
     /** What was logged, a line each. */
     readonly log: string[],
     readonly audit: MemoryAudit,
+    readonly firewall: Firewall,
     private readonly agent: Agent,
   ) {}
 
@@ -96,12 +100,15 @@ export class Served {
     const jwk = { ...(await exportJWK(issuerKeys.publicKey)), kid: 'one', alg: 'ES256' };
     const hsm = await make([{ issuer: ISSUER, keys: [jwk] }]);
     const log: string[] = [];
+    const firewall = new Firewall();
     const audit = new MemoryAudit();
     const server = createServer({
       hsm,
       audit,
       pool: { name: 'dev', domain: DOMAIN, dataPort: DATA_PORT },
       authority: AUTHORITY,
+      firewall,
+      relay: RELAY,
       counts: new RequestCounts(),
       logger: pino({}, { write: (line: string) => void log.push(line) }),
       tls: await selfSigned(),
@@ -110,7 +117,7 @@ export class Served {
     await new Promise<void>((resolve) => server.https.listen(0, '127.0.0.1', resolve));
     const { port } = server.https.address() as AddressInfo;
     const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
-    return new Served(hsm, server, port, await tokenFor(hsm), log, audit, agent);
+    return new Served(hsm, server, port, await tokenFor(hsm), log, audit, firewall, agent);
   }
 
   async stop(): Promise<void> {
@@ -121,38 +128,49 @@ export class Served {
   }
 
   /** Sends a request; `path` gets an api-version unless it has a query. */
-  ask(method: string, path: string, { body, raw, headers, token, host }: Ask = {}): Promise<Answer> {
-    const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-    const chunked = headers?.['transfer-encoding'] !== undefined;
-    const options: RequestOptions = {
-      agent: this.agent,
-      host: '127.0.0.1',
-      port: this.port,
-      method,
-      path: path.includes('?') ? path : `${path}?api-version=2026-04-01`,
-      headers: {
-        host: host ?? `dev.${DOMAIN}:${DATA_PORT}`,
-        ...(token === null ? {} : { authorization: `Bearer ${token ?? this.token}` }),
-        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(sent === undefined || chunked ? {} : { 'content-length': Buffer.byteLength(sent) }),
-        ...headers,
-      },
-    };
-    return new Promise((resolve, reject) => {
-      const outgoing = request(options, (incoming) => {
-        const parts: Buffer[] = [];
-        incoming.on('data', (part: Buffer) => parts.push(part));
-        incoming.on('error', reject);
-        incoming.on('end', () => {
-          const text = Buffer.concat(parts).toString('utf8');
-          const json = (text.startsWith('{') ? JSON.parse(text) : undefined) as Json;
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, json });
-        });
-      });
-      outgoing.on('error', reject);
-      outgoing.end(sent);
-    });
+  ask(method: string, path: string, asked: Ask = {}): Promise<Answer> {
+    return askFrom(this, this.agent, method, path, asked);
   }
+}
+
+/** The same over the connections of another agent. */
+export function askFrom(
+  served: Pick<Served, 'port' | 'token'>,
+  agent: Agent,
+  method: string,
+  path: string,
+  { body, raw, headers, token, host }: Ask = {},
+): Promise<Answer> {
+  const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+  const chunked = headers?.['transfer-encoding'] !== undefined;
+  const options: RequestOptions = {
+    agent,
+    host: '127.0.0.1',
+    port: served.port,
+    method,
+    path: path.includes('?') ? path : `${path}?api-version=2026-04-01`,
+    headers: {
+      host: host ?? `dev.${DOMAIN}:${DATA_PORT}`,
+      ...(token === null ? {} : { authorization: `Bearer ${token ?? served.token}` }),
+      ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(sent === undefined || chunked ? {} : { 'content-length': Buffer.byteLength(sent) }),
+      ...headers,
+    },
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = request(options, (incoming) => {
+      const parts: Buffer[] = [];
+      incoming.on('data', (part: Buffer) => parts.push(part));
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        const text = Buffer.concat(parts).toString('utf8');
+        const json = (text.startsWith('{') ? JSON.parse(text) : undefined) as Json;
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, json });
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(sent);
+  });
 }
 
 /** A token as the issuer makes it, with claims changed by the test; undefined leaves one out. */

@@ -27,6 +27,8 @@ export const OPERATOR = '22222222-2222-4222-8222-222222222222';
 /** What runs here, and the public key of the host on which it does. */
 export const MEASUREMENT = 'ab'.repeat(32);
 export const HOST = hostKey();
+/** The storage that it may use. */
+export const STORAGE = 'localhost:10000';
 /** Holds no role. */
 export const STRANGER = '33333333-3333-4333-8333-333333333333';
 
@@ -82,6 +84,13 @@ export class FakeHsm implements Hsm {
   /** The stand-in, unless a test puts a real one here. */
   partition = this.fake.asPartition;
   readonly domains = new FakeDomains();
+  readonly jobs = {
+    owner: () => ({ store: 'store-0', run: 'run-0', epoch: 1 }),
+    storage: { host: STORAGE },
+    wake: () => void (this.woken += 1),
+  };
+  /** How often there was something to run. */
+  woken = 0;
   readonly instance = 0;
   readonly attested = { measurement: MEASUREMENT, host: HOST };
   /** What the next writes fail with. */

@@ -38,6 +38,17 @@ describe('a pool that waits', () => {
     expect(log.state.count('keys')).toBe(0);
   });
 
+  it('is protected from purges when its owner says so, once and for good', () => {
+    const log = waiting();
+    const set = (): Mutation => ({ kind: 'PurgeProtectionSet', id: nextId(), time: NOW });
+    expect(log.state.get('pool', POOL)?.purgeProtection).toBe(false);
+    expect(log.take(set())).toBeUndefined();
+    expect(log.state.get('pool', POOL)).toMatchObject({ purgeProtection: true, activation: 'NotActivated' });
+    expect(log.take(set())).toBeUndefined();
+    expect(log.state.get('pool', POOL)?.purgeProtection).toBe(true);
+    expect(tagsOf(set())).toEqual(['pool']);
+  });
+
   it('has one transfer key for all', () => {
     const log = waiting(transferKeyMade());
     const first = log.state.get('internal', 'transfer');

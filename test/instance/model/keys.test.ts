@@ -28,6 +28,16 @@ describe('versions', () => {
     expect(log.take(created('k', 'more'))).toBe('TooManyVersions');
   });
 
+  it('that are to be the first are refused where there is one, in whatever order they come', () => {
+    const log = foundedLog();
+    expect(log.take(created('k', 'v1', { onlyNew: true }))).toBeUndefined();
+    expect(log.take(created('k', 'v2', { onlyNew: true }))).toBe('KeyExists');
+    expect(log.take(created('k', 'v3'))).toBeUndefined();
+    expect(log.state.get('keys', 'k')).toEqual({ name: 'k', versions: ['v1', 'v3'] });
+    log.take(plain('KeyDeleted', 'k'));
+    expect(log.take(created('k', 'v4', { onlyNew: true }))).toBe('NameHeldByDeletedKey');
+  });
+
   it('keys are limited, deleted ones included', () => {
     const log = foundedLog();
     for (let i = 0; i < MAX_KEYS; i += 1) log.take(created(`k${i}`, 'v'));

@@ -1,8 +1,9 @@
 // What the serving thread reads against a model of it, while changes are in memory, on their way or on the disk.
 import fc from 'fast-check';
 import { chain } from '../../../src/instance/replication/entry.js';
+import type { RecordChange } from '../../../src/instance/store/committed-state.js';
 import type { Store } from '../../../src/instance/store/store.js';
-import { EMPTY_HEAD, type Head } from '../../../src/values/entry.js';
+import { EMPTY_HEAD, type Entry, type Head } from '../../../src/values/entry.js';
 import { entries, makePlace, openStore, put, removePlaces, tables, type Note, type Notes } from './stores.js';
 
 afterEach(removePlaces);
@@ -22,6 +23,15 @@ const deed = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('write' as const) }) },
+  // What is changed before and after in the same entry counts too.
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('switch' as const),
+      before: fc.array(change, { maxLength: 3 }),
+      after: fc.array(change, { maxLength: 3 }),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('reopen' as const) }) },
   // Not after every step: a table is counted when that is first asked for, whatever is under way then.
   {
@@ -59,6 +69,13 @@ function compare(store: Store<Notes>, model: Model): void {
   }
 }
 
+const switched: RecordChange = {
+  table: '*',
+  id: '',
+  value: null,
+  switched: [['notes', 'others']],
+};
+
 test('committed state: reads, ranges and counts are those of a map, whatever is flushed and however often it is opened', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(deed, { maxLength: 40 }), async (deeds) => {
@@ -66,37 +83,48 @@ test('committed state: reads, ranges and counts are those of a map, whatever is 
       const model: Model = { notes: new Map(), others: new Map() };
       let store = await openStore(path);
       let head: Head = EMPTY_HEAD;
+      let switching = false;
+      const next = (): Entry =>
+        (head = chain(head, { epoch: 1, time: 1, mutation: Buffer.of(1), changesHash: Buffer.of(1) }));
+      const write = async (): Promise<void> => {
+        const entry = chain(head, { epoch: 1, time: 1, mutation: Buffer.of(2), changesHash: Buffer.of(1) });
+        await store.append([entry]);
+        await store.cut(entry.index);
+        switching = false;
+      };
+      const take = (changes: readonly { table: keyof Notes; id: string; value: Note | null }[]): void => {
+        for (const { table, id, value } of changes) {
+          if (value === null) model[table].delete(id);
+          else model[table].set(id, value);
+        }
+      };
       try {
         for (const step of deeds) {
           switch (step.kind) {
+            case 'switch': {
+              // Between two of them a pool stages records, which takes a write.
+              if (switching) await write();
+              const entry = next();
+              await store.append([entry]);
+              store.commit(entry.index, [...step.before, switched, ...step.after]);
+              switching = true;
+              take(step.before);
+              model.notes = model.others;
+              model.others = new Map();
+              take(step.after);
+              break;
+            }
             case 'commit': {
-              const entry = chain(head, {
-                epoch: 1,
-                time: 1,
-                mutation: Buffer.of(1),
-                changesHash: Buffer.of(1),
-              });
-              head = entry;
+              const entry = next();
               await store.append([entry]);
               store.commit(entry.index, step.changes);
-              for (const { table, id, value } of step.changes) {
-                if (value === null) model[table].delete(id);
-                else model[table].set(id, value);
-              }
+              take(step.changes);
               break;
             }
-            case 'write': {
+            case 'write':
               // Anything that is written takes the changes with it.
-              const entry = chain(head, {
-                epoch: 1,
-                time: 1,
-                mutation: Buffer.of(2),
-                changesHash: Buffer.of(1),
-              });
-              await store.append([entry]);
-              await store.cut(entry.index);
+              await write();
               break;
-            }
             case 'range':
               expect(store.state.range(step.table, step.after, step.limit)).toEqual(
                 rangeOf(model[step.table], step.after, step.limit),
@@ -108,6 +136,7 @@ test('committed state: reads, ranges and counts are those of a map, whatever is 
             case 'reopen': {
               await store.close();
               store = await openStore(path);
+              switching = false;
               const { base, tail } = store.readLog();
               // An entry without changes takes nothing to the tables, and is decided again.
               for (const { index } of tail) store.commit(index, []);
@@ -201,4 +230,61 @@ test('committed state: a range gives the records that are at hand, and keeps tho
   expect(range[0]?.[1]).toBe(a);
   expect(store.state.get('notes', 'b')).toBe(range[1]?.[1]);
   await store.close();
+});
+
+describe('committed state: a switch of tables', () => {
+  const other = (id: string, text: string) => ({ table: 'others', id, value: { text } }) as const;
+
+  test.each(['in memory', 'on its way', 'on the disk', 'read again'])(
+    'is one change for whoever reads, %s: records, ranges, counts, samples and the digest',
+    async (moment) => {
+      const path = makePlace();
+      const [first, second, third, fourth] = entries(4);
+      if (!first || !second || !third || !fourth) throw new Error('four entries');
+      let store = await openStore(path);
+      await store.append([first]);
+      store.commit(1, [put('old', 'one'), put('both', 'one'), other('both', 'new'), other('b', 'new')]);
+      await store.append([second]);
+      // Not written yet when the tables are switched.
+      store.commit(2, [other('c', 'late'), put('older', 'two')]);
+      // Read before, so that caches hold what was.
+      expect(store.state.get('notes', 'both')).toEqual({ text: 'one' });
+      expect(store.state.get('others', 'old')).toBeUndefined();
+      expect(store.state.get('notes', 'c')).toBeUndefined();
+      await store.append([third]);
+      store.commit(3, [other('d', 'same'), switched, put('e', 'same'), other('f', 'next')]);
+      const written = moment === 'in memory' ? undefined : store.append([fourth]);
+      if (moment === 'on the disk' || moment === 'read again') await written;
+      if (moment === 'read again') {
+        await store.close();
+        store = await openStore(path);
+      }
+      const { state } = store;
+      expect(state.range('notes', '', 10)).toEqual([
+        ['b', { text: 'new' }],
+        ['both', { text: 'new' }],
+        ['c', { text: 'late' }],
+        ['d', { text: 'same' }],
+        ['e', { text: 'same' }],
+      ]);
+      expect(state.range('others', '', 10)).toEqual([['f', { text: 'next' }]]);
+      expect([state.count('notes'), state.count('others')]).toEqual([5, 1]);
+      expect(state.get('notes', 'old')).toBeUndefined();
+      expect(state.get('notes', 'older')).toBeUndefined();
+      expect(state.get('notes', 'both')).toEqual({ text: 'new' });
+      const { digest } = await store.digest();
+      await written;
+      await store.close();
+
+      // The same state, written record by record.
+      const plain = await openStore(makePlace());
+      await plain.append(entries(1));
+      const records = ['b', 'both', 'c', 'd', 'e'].map((id) =>
+        put(id, { c: 'late', d: 'same', e: 'same' }[id] ?? 'new'),
+      );
+      plain.commit(1, [...records, other('f', 'next')]);
+      expect((await plain.digest()).digest).toBe(digest);
+      await plain.close();
+    },
+  );
 });

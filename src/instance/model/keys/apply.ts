@@ -11,11 +11,13 @@ import type {
   KeyVersionCreated,
   RotationPolicySet,
 } from '../mutation.js';
+import { ended, heldJob } from '../jobs/apply.js';
 import { POOL } from '../pool.js';
 import { Refusal } from '../refusal.js';
 import { put, remove, type Change, type State } from '../state.js';
 import { drop, putDeleted, putKey, rotationDue } from './due.js';
-import { MAX_KEYS, MAX_VERSIONS } from './limits.js';
+import { MAX_VERSIONS } from './limits.js';
+import { nameTaken } from './names.js';
 import { mayReplace } from '../release/policy.js';
 import { versionId, type Key, type KeyAttributes, type KeyVersion } from './records.js';
 import { checkPolicy, expiryOf, isBlank } from './rotation.js';
@@ -65,18 +67,10 @@ function again(version: KeyVersion): Change {
   return put('versions', version.id, version);
 }
 
-/** Why a name cannot be given to a key that is not there yet. */
-function nameTaken(state: State, name: string): Refusal | undefined {
-  if (state.get('deleted', name)) return new Refusal('NameHeldByDeletedKey', name);
-  if (state.count('keys') + state.count('deleted') >= MAX_KEYS) {
-    return new Refusal('TooManyKeys', `the pool holds ${MAX_KEYS} keys, deleted ones included`);
-  }
-  return undefined;
-}
-
 function create(state: State, mutation: KeyVersionCreated): Change[] | Refusal {
   const { name, version, operations, enabled, notBefore, expires, tags, releasePolicy, time } = mutation;
   const key = state.get('keys', name);
+  if (key && mutation.onlyNew) return new Refusal('KeyExists', name);
   const taken = key ? undefined : nameTaken(state, name);
   if (taken) return taken;
   return addVersion(state, key ?? { name, versions: [] }, {
@@ -156,7 +150,12 @@ function setPolicy(state: State, { name, policy, time }: RotationPolicySet): Cha
   return putKey(key, next, newestOf(state, key));
 }
 
-function restore(state: State, { name, versions, rotation }: KeyRestored): Change[] | Refusal {
+function restore(state: State, mutation: KeyRestored): Change[] | Refusal {
+  const { name, versions, rotation, job: hold, time } = mutation;
+  const pool = state.get('pool', POOL);
+  const job = hold && heldJob(state, hold);
+  if (job instanceof Refusal) return job;
+  assert(pool !== undefined, 'a pool with keys is founded');
   if (state.get('keys', name)) return new Refusal('KeyExists', name);
   const taken = nameTaken(state, name);
   if (taken) return taken;
@@ -167,7 +166,8 @@ function restore(state: State, { name, versions, rotation }: KeyRestored): Chang
     versions: versions.map(({ version }) => version),
     ...(rotation === undefined ? {} : { rotation }),
   };
-  return [...putKey(undefined, key, newest), ...versions.map(again)];
+  const end = job ? ended(pool, job, time) : [];
+  return [...putKey(undefined, key, newest), ...versions.map(again), ...end];
 }
 
 function purge(state: State, { name, time, due }: KeyPurged): Change[] | Refusal {
