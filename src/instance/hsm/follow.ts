@@ -302,7 +302,9 @@ export class Follower {
       return transfer && (() => this.#domains.stage(mutation, transfer));
     }
     const sealed = sealedIn(mutation);
-    return sealed.length > 0 ? () => this.#partition.proveAll(sealed) : undefined;
+    // Of all that a restore brings few are used soon, and open keys are most of an instance's memory.
+    const keepOpen = mutation.kind !== 'RestoreStaged';
+    return sealed.length > 0 ? () => this.#partition.proveAll(sealed, keepOpen) : undefined;
   }
 
   // The primary could. A slot that opens nothing any more needs another copy of its token; one that opens the rest is

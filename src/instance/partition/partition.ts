@@ -242,26 +242,27 @@ export class Partition {
   }
 
   /**
-   * Opens a sealed key afresh and sees that it is the key it is said to be; it stays open for use.
+   * Opens a sealed key afresh and sees that it is the key it is said to be. It stays open for use, unless it is not to
+   * be used soon.
    * @throws SlotError `SlotFailed` when it does not open here, or is another key.
    */
-  prove(key: SealedKey): Promise<void> {
+  prove(key: SealedKey, keepOpen = true): Promise<void> {
     return this.#work(async (slot, worker) => {
       const handle = await this.#unwrap(slot, worker, key, plainForm);
       let proven = false;
       try {
         proven = await belongs(worker, handle, key);
       } finally {
-        if (!proven) slot.destroy(handle);
+        if (!proven || !keepOpen) slot.destroy(handle);
       }
       if (!proven) throw new SlotError('SlotFailed', `the blob of ${key.id} holds another key`);
-      slot.cache.put(key.id, handle);
+      if (keepOpen) slot.cache.put(key.id, handle);
     });
   }
 
   /** {@link prove} for each of them. */
-  async proveAll(keys: readonly SealedKey[]): Promise<void> {
-    await Promise.all(keys.map((key) => this.prove(key)));
+  async proveAll(keys: readonly SealedKey[], keepOpen = true): Promise<void> {
+    await Promise.all(keys.map((key) => this.prove(key, keepOpen)));
   }
 
   /** Closes a key that will not be used again. */

@@ -332,6 +332,20 @@ describe('HMAC', () => {
     expect(partition.cachedKeys).toBe(open - 2);
   });
 
+  test('a key that is proven but not to be used soon is not left open, and is proven all the same', async () => {
+    const key = await partition.importKey(id(), { kty: 'oct', k: crypto.randomBytes(32) });
+    const other = await partition.importKey(id(), { kty: 'oct', k: crypto.randomBytes(32) });
+    partition.forget(key.id);
+    const open = partition.cachedKeys;
+    await partition.prove(key, false);
+    expect(partition.cachedKeys).toBe(open);
+    await expect(partition.prove({ ...key, blob: other.blob }, false)).rejects.toEqual(
+      slotError('SlotFailed'),
+    );
+    await partition.prove(key);
+    expect(partition.cachedKeys).toBe(open + 1);
+  });
+
   test('a generated key of 512 bits is sealed, proven and used, and no other passes for it', async () => {
     const key = await partition.generate(id(), { kty: 'oct-HSM', size: 512 });
     const other = await partition.generate(id(), { kty: 'oct-HSM', size: 512 });
