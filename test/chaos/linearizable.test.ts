@@ -411,6 +411,25 @@ function randomHistory(dice: Dice): KeyOperation[] {
   );
 }
 
+it('an update to what is there already may take place later, where it changes something', () => {
+  const shown = (enabled: boolean, mark: string): KeyResult => ({
+    is: 'version',
+    version: 'v0',
+    enabled,
+    mark,
+  });
+  const answered = (returned: number, result: KeyResult) => ({ returned, result });
+  const operations: KeyOperation[] = [
+    { id: 0, call: create('a'), invoked: 0, answer: answered(5, shown(true, 'a')) },
+    { id: 1, call: update('c'), invoked: 6, answer: answered(10, shown(true, 'c')) },
+    { id: 2, call: update('d', false), invoked: 20, answer: answered(30, shown(false, 'd')) },
+    // Sent while the one before is on its way; what it asks for is there still.
+    { id: 3, call: update('c'), invoked: 25, answer: answered(40, shown(true, 'c')) },
+    { id: 4, call: ask('delete'), invoked: 50, answer: answered(60, shown(true, 'c')) },
+  ];
+  expect(judgeKey(operations)).toEqual({ kind: 'linearizable' });
+});
+
 it(`says what trying every order says (seed ${SEED})`, () => {
   const dice = new Dice(SEED);
   const count = { right: 0, wrong: 0 };

@@ -27,6 +27,11 @@ export interface Model<State, Call, Result> {
    * state. Without an answer: any that it may have given.
    */
   step(state: State, call: Call, result: Result | undefined): readonly State[];
+  /**
+   * Whether this call with this answer changes nothing, whatever the state it is given in. One that only happens to
+   * change nothing, such as an update to what is there already, may be needed later for what it changes then.
+   */
+  changesNothing(call: Call, result: Result): boolean;
   /** Equal for states that cannot be told apart by anything later. */
   nameOf(state: State): string;
 }
@@ -166,7 +171,7 @@ function withIdle<State, Call, Result>(
 ): readonly number[] {
   const name = model.nameOf(state);
   const idle = [...open.values()].filter(({ id, call, answer }) => {
-    if (!answer || done.includes(id)) return false;
+    if (!answer || done.includes(id) || !model.changesNothing(call, answer.result)) return false;
     const [only, ...others] = model.step(state, call, answer.result);
     return only !== undefined && others.length === 0 && model.nameOf(only) === name;
   });

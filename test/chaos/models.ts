@@ -50,6 +50,10 @@ const READS: ReadonlySet<KeyCall['do']> = new Set([
   ...(['get', 'getDeleted', 'sign', 'versions', 'isListed', 'isListedDeleted'] as const),
 ]);
 
+const REFUSALS: ReadonlySet<KeyResult['is']> = new Set([
+  ...(['notFound', 'heldByDeleted', 'disabled', 'noPolicy'] as const),
+]);
+
 export const isKeyRead = (call: KeyCall): boolean => READS.has(call.do);
 
 const ABSENT: KeyState = { is: 'absent', policy: false, versions: [] };
@@ -69,6 +73,7 @@ export function keyModelFor(
   return {
     initial: ABSENT,
     nameOf: nameOfKey,
+    changesNothing: ({ do: what }, { is }) => READS.has(what) || REFUSALS.has(is),
     step: (state, call, result) => stepKey(state, call, result, claimed),
   };
 }
@@ -185,6 +190,7 @@ export const isRoleRead = (call: RoleCall): boolean => call.do === 'get' || call
 export const roleModel: Model<boolean, RoleCall, RoleResult> = {
   initial: false,
   nameOf: (there) => (there ? 'there' : 'absent'),
+  changesNothing: (call, { is }) => isRoleRead(call) || is === 'exists' || is === 'notFound',
   step(there, call, result) {
     const answers = (right: RoleResult['is'], next = there): boolean[] =>
       result === undefined || result.is === right ? [next] : [];

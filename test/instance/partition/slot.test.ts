@@ -91,7 +91,7 @@ describe('slot', () => {
     const [key] = await makeKeys(1, ec);
     const [secret] = await makeKeys(1, aes);
     if (!key || !secret) throw new Error('no keys');
-    const opened = jest.spyOn(Library, 'open');
+    const opened = jest.spyOn(Library, 'openSync');
     await Promise.all(
       Array.from({ length: 8 }, async () => {
         for (let round = 0; round < 12; round += 1) {
