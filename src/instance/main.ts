@@ -396,6 +396,8 @@ async function run(channel: Channel): Promise<void> {
       await channel.next('leave');
       clearInterval(probing);
       runner.stop();
+      // From here on nothing that is due is looked for, and nobody is told any figures: the store is about to close.
+      serving = undefined;
       await audit?.close();
       await store.close();
       mesh.close();

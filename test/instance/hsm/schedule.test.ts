@@ -54,3 +54,17 @@ test('when a member is lost the rest waits for it, and nothing is taken for fail
   await schedule.look();
   expect(asked).toEqual(['k0000', 'k0001']);
 });
+
+test('a member that may not propose, or is leaving, does not look at the state', async () => {
+  const { hsm, asked } = hsmWithDue(numbered('k', 1), () => false);
+  const closed = {
+    ...hsm,
+    state: {
+      range: () => {
+        throw new Error('the store is closed');
+      },
+    },
+  } as unknown as Hsm;
+  await new Schedule(closed, () => false, logger).look();
+  expect(asked).toEqual([]);
+});
