@@ -25,6 +25,6 @@ module.exports = {
   },
   transformIgnorePatterns: ['/node_modules/(?!jose/)'],
   testTimeout: 60_000,
-  // Tests of pools wait much of the time: with two files at a time a quarter of two cores is idle.
-  maxWorkers: 3,
+  // A pool's own processes leave one of two cores half idle: two files at a time take two thirds of the time.
+  maxWorkers: 2,
 };
