@@ -44,23 +44,56 @@ export async function runMarkdown(markdown: string, path: string, more: More = {
     const script = place.script(todo, before, after);
     const { code, late } = await place.run(script, installed);
     const reached = place.reached();
+    const wrong: string[] = [];
+    const compare = (step: Step, expected: string, printed: string): void => {
+      if (isExpected(printed, expected)) return;
+      wrong.push(`${path}:${step.block.line}: expected\n${expected}\nand not\n${printed}`);
+    };
     for (const [index, step] of todo.entries()) {
       if (index > reached) break;
+      for (const { expected, printed } of place.promised(step, index)) compare(step, expected, printed);
       const said = place.printed(index);
-      const where = `${path}:${step.block.line}`;
-      for (const { expected, printed } of place.promised(step, index)) {
-        if (!isExpected(printed, expected))
-          throw new Error(`${where}: expected\n${expected}\nand not\n${printed}`);
-      }
-      if (index === reached && code !== 0)
-        throw new Error(`${where}: ${late ? 'took too long' : `ended with ${String(code)}`}\n${said}`);
-      if (step.kind === 'shell' && step.expected !== undefined && !isExpected(said, step.expected))
-        throw new Error(`${where}: expected\n${step.expected}\nand not\n${said}`);
+      if (index === reached) {
+        const how = late ? 'took too long' : `ended with ${String(code)}`;
+        wrong.push(`${path}:${step.block.line}: ${how}\n${said}`);
+      } else if (step.kind === 'shell' && step.expected !== undefined) compare(step, step.expected, said);
     }
-    if (code !== 0) throw new Error(`${path}: ended with ${String(code)}\n${place.printed('end')}`);
+    if (wrong.length === 0 && code !== 0) {
+      wrong.push(`${path}: ended with ${String(code)}\n${place.printed('end')}`);
+    }
+    if (wrong.length > 0) throw new Error(wrong.join('\n\n'));
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
+}
+
+/**
+ * The program `trivet` that gives `up` ports which nobody has: found when it first asks, and kept, so that a pool that
+ * is started again is where it was.
+ */
+function programOn(main: string, ports: string): string {
+  return `
+const { existsSync, readFileSync, writeFileSync } = require('node:fs');
+const { createServer } = require('node:net');
+const free = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+async function run() {
+  const ports = ${JSON.stringify(ports)};
+  if (process.argv[2] === 'up') {
+    if (!existsSync(ports)) writeFileSync(ports, JSON.stringify([await free(), await free()]));
+    const [control, data] = JSON.parse(readFileSync(ports, 'utf8'));
+    process.argv.splice(3, 0, '--control-port', control, '--data-port', data);
+  }
+  process.argv[1] = ${JSON.stringify(main)};
+  require('node:module').runMain();
+}
+run();
+`;
 }
 
 /** A home directory with a checkout of the project in `~/trivet`, and a directory to work in. */
@@ -75,12 +108,7 @@ class Place {
     for (const directory of [this.#work, this.#log, dirname(program), join(home, 'bin')])
       mkdirSync(directory, { recursive: true });
     const main = join(root, 'dist/cli/main.js');
-    writeFileSync(
-      program,
-      `if (process.argv[2] === 'up') process.argv.splice(3, 0, '--control-port', '0', '--data-port', '0');
-process.argv[1] = ${JSON.stringify(main)};
-require("node:module").runMain();\n`,
-    );
+    writeFileSync(program, programOn(join(root, 'dist/cli/main.js'), join(home, 'ports')));
     // As docs/getting-started.md has it made.
     const command = join(home, 'bin/trivet');
     writeFileSync(command, `#!/bin/sh\nexec node ~/trivet/dist/cli/main.js "$@"\n`);

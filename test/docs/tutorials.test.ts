@@ -5,6 +5,10 @@ import { root, runDocument } from './run.js';
 
 const folder = 'docs/tutorials';
 
-test.each(readdirSync(join(root, folder)))('%s: what it says is true', async (file) => {
-  await runDocument(join(folder, file));
-}, 240_000);
+test.each(readdirSync(join(root, folder)))(
+  '%s: what it says is true',
+  async (file) => {
+    await runDocument(join(folder, file));
+  },
+  240_000,
+);
