@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -23,6 +24,7 @@ import type { Choice, Step } from './markdown.js';
 export const root = join(__dirname, '../..');
 /** The longest takes half a minute; this is for a machine that is busy. */
 const PATIENCE_MS = 200_000;
+const LOG_CHARACTERS = 2_000;
 
 interface More extends Partial<Choice> {
   /** Commands before those of the document, and after them. */
@@ -55,7 +57,7 @@ export async function runMarkdown(markdown: string, path: string, more: More = {
       const said = place.printed(index);
       if (index === reached) {
         const how = late ? 'took too long' : `ended with ${String(code)}`;
-        wrong.push(`${path}:${step.block.line}: ${how}\n${said}`);
+        wrong.push(`${path}:${step.block.line}: ${how}\n${said}${place.logs()}`);
       } else if (step.kind === 'shell' && step.expected !== undefined) compare(step, step.expected, said);
     }
     if (wrong.length === 0 && code !== 0) {
@@ -107,7 +109,6 @@ class Place {
     const program = join(home, 'trivet/dist/cli/main.js');
     for (const directory of [this.#work, this.#log, dirname(program), join(home, 'bin')])
       mkdirSync(directory, { recursive: true });
-    const main = join(root, 'dist/cli/main.js');
     writeFileSync(program, programOn(join(root, 'dist/cli/main.js'), join(home, 'ports')));
     // As docs/getting-started.md has it made.
     const command = join(home, 'bin/trivet');
@@ -186,6 +187,14 @@ class Place {
   printed(step: number | 'end'): string {
     const file = join(this.#log, String(step));
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  /** The ends of the logs that the document has kept, for who must find out why. */
+  logs(): string {
+    return readdirSync(this.#work, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.log'))
+      .map((name) => `\n${name}: ${readFileSync(join(this.#work, name), 'utf8').slice(-LOG_CHARACTERS)}`)
+      .join('');
   }
 
   /** What commands of the step said they would print, and what they have printed, as far as they came. */
