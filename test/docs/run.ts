@@ -27,6 +27,8 @@ const PATIENCE_MS = 200_000;
 const LOG_CHARACTERS = 2_000;
 
 interface More extends Partial<Choice> {
+  /** Puts into the home directory what is there before. */
+  readonly prepare?: (home: string) => Promise<void>;
   /** Commands before those of the document, and after them. */
   readonly before?: string;
   readonly after?: string;
@@ -43,6 +45,7 @@ export async function runMarkdown(markdown: string, path: string, more: More = {
   const home = mkdtempSync(join(tmpdir(), 'trivet-docs-'));
   try {
     const place = new Place(home);
+    await more.prepare?.(home);
     const script = place.script(todo, before, after);
     const { code, late } = await place.run(script, installed);
     const reached = place.reached();
