@@ -175,7 +175,8 @@ export class CommittedState<Tables extends object> {
       const bytes = stored.record(id);
       record = bytes ? (decode(bytes) as object) : null;
     }
-    cache.set(id, { record });
+    // Whoever makes a record asks first whether it is there: to remember that it is not would let `apply` keep it.
+    if (record !== null) cache.set(id, { record });
     return record ?? undefined;
   }
 

@@ -167,6 +167,27 @@ test('committed state: what is committed while an earlier batch is being written
   await store.close();
 });
 
+test('committed state: what was written and not read is not kept in memory, also when it was asked for before it was there', async () => {
+  const store = await openStore(makePlace());
+  try {
+    const [first, second, third] = entries(3);
+    if (!first || !second || !third) throw new Error('three entries');
+    await store.append([first]);
+    store.commit(1, [put('known', 'one')]);
+    await store.append([second]);
+    expect(store.state.get('notes', 'new')).toBeUndefined();
+    expect(store.state.get('notes', 'known')).toEqual({ text: 'one' });
+    const [changed, made] = [put('known', 'two'), put('new', 'two')];
+    store.commit(2, [changed, made]);
+    await store.append([third]);
+    expect(store.state.get('notes', 'known')).toBe(changed.value);
+    expect(store.state.get('notes', 'new')).toEqual(made.value);
+    expect(store.state.get('notes', 'new')).not.toBe(made.value);
+  } finally {
+    await store.close();
+  }
+});
+
 describe('committed state: the first count', () => {
   test.each(['in memory', 'on their way', 'on the disk'])('is right with changes %s', async (moment) => {
     const path = makePlace();
