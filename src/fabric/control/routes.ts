@@ -1,9 +1,10 @@
 // Everything that answers on the control port, in order: what is open to all, the login (given from outside), what
 // needs a caller, what needs an administrator. Denies what it does not know.
 import express from 'express';
-import type { Express, Request, Response, Router } from 'express';
+import type { Express, Request, RequestHandler, Response, Router } from 'express';
 import type { Provider } from '../provider/provider.js';
 import { armRoutes } from './arm/routes.js';
+import { consoleRoutes } from './console/routes.js';
 import { directoryRoutes } from './directory.js';
 import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
@@ -48,6 +49,8 @@ export function controlRoutes(parts: ControlParts): Express {
     response.json(metadata(facts, request.query['api-version']));
   });
   app.use(monitoringRoutes(parts.monitoring));
+  // The page asks for its tokens and reads the status where every client does.
+  app.use('/console', consoleRoutes({ pool: parts.management.pool }));
   app.use(
     armRoutes({
       provider: parts.provider,
@@ -70,6 +73,7 @@ export function controlRoutes(parts: ControlParts): Express {
       }
       next();
     },
+    noStore,
     managementRoutes(parts.management),
   );
   app.use(
@@ -96,6 +100,11 @@ export function controlRoutes(parts: ControlParts): Express {
   app.use(answerErrors(parts.report));
   return app;
 }
+
+const noStore: RequestHandler = (_request, response, next) => {
+  response.set('Cache-Control', 'no-store');
+  next();
+};
 
 async function authenticate(parts: ControlParts, request: Request, response: Response): Promise<Caller> {
   const token = /^Bearer +([A-Za-z0-9_.-]+)$/i.exec(request.get('authorization') ?? '')?.[1];
