@@ -13,13 +13,49 @@ export interface Traffic {
   readonly slowest1Percent: number | undefined;
 }
 
+interface Counted {
+  readonly counts: Record<string, number>;
+  buckets: number[];
+}
+
 /** What instances did between two looks, busiest first. One that was started again meanwhile begins at nothing. */
 export function trafficBetween(
   before: ReadonlyMap<number, InstanceFigures>,
   now: ReadonlyMap<number, InstanceFigures>,
   seconds: number,
 ): Traffic[] {
-  const kinds = new Map<string, { counts: Record<string, number>; buckets: number[] }>();
+  return [...countedBetween(before, now)]
+    .map(([operation, { counts, buckets }]) => {
+      const total = sumOf(Object.values(counts));
+      return {
+        operation,
+        rate: total / seconds,
+        refused: (counts['refused'] ?? 0) / seconds,
+        failed: (counts['failed'] ?? 0) / seconds,
+        median: quantile(buckets, total, 0.5),
+        slowest1Percent: quantile(buckets, total, 0.99),
+      };
+    })
+    .sort((a, b) => b.rate - a.rate || (a.operation < b.operation ? -1 : 1));
+}
+
+/** Quantiles of all operations together, as in {@link Traffic}. */
+export function latencyBetween(
+  before: ReadonlyMap<number, InstanceFigures>,
+  now: ReadonlyMap<number, InstanceFigures>,
+): Pick<Traffic, 'median' | 'slowest1Percent'> {
+  const all = [...countedBetween(before, now).values()];
+  const total = sumOf(all.flatMap(({ counts }) => Object.values(counts)));
+  const buckets = BUCKETS.map((_, place) => sumOf(all.map((one) => one.buckets[place] ?? 0)));
+  return { median: quantile(buckets, total, 0.5), slowest1Percent: quantile(buckets, total, 0.99) };
+}
+
+/** By operation. */
+function countedBetween(
+  before: ReadonlyMap<number, InstanceFigures>,
+  now: ReadonlyMap<number, InstanceFigures>,
+): Map<string, Counted> {
+  const kinds = new Map<string, Counted>();
   for (const [instance, figures] of now) {
     const earlier = before.get(instance);
     if (!earlier) continue;
@@ -35,19 +71,7 @@ export function trafficBetween(
       kinds.set(operation, kind);
     }
   }
-  return [...kinds]
-    .map(([operation, { counts, buckets }]) => {
-      const total = sumOf(Object.values(counts));
-      return {
-        operation,
-        rate: total / seconds,
-        refused: (counts['refused'] ?? 0) / seconds,
-        failed: (counts['failed'] ?? 0) / seconds,
-        median: quantile(buckets, total, 0.5),
-        slowest1Percent: quantile(buckets, total, 0.99),
-      };
-    })
-    .sort((a, b) => b.rate - a.rate || (a.operation < b.operation ? -1 : 1));
+  return kinds;
 }
 
 /** The bound of the bucket that a share of all is in. */

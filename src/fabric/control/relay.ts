@@ -55,9 +55,11 @@ export async function relay(pool: RelayedPool, call: RelayedCall): Promise<Relay
       throw new NoAnswer(`pool ${pool.name} did not answer`, { cause: error });
     }
   }
-  throw new NoAnswer(call.instance === undefined
+  throw new NoAnswer(
+    call.instance === undefined
       ? `no partition of ${pool.name} serves`
-      : `partition ${call.instance} of ${pool.name} does not serve`,);
+      : `partition ${call.instance} of ${pool.name} does not serve`,
+  );
 }
 
 function ask(

@@ -118,11 +118,15 @@ async function passOn(
       instance: instance === undefined ? undefined : Number(instance),
     });
     if (headers['retry-after'] !== undefined) response.set('Retry-After', headers['retry-after']);
-    response.status(status).json(body ?? { error: { code: 'BadGateway', message: 'The HSM answered no JSON.' } });
+    response
+      .status(status)
+      .json(body ?? { error: { code: 'BadGateway', message: 'The HSM answered no JSON.' } });
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     response.set('Retry-After', '1').status(503);
-    response.json({ error: { code: 'ServiceUnavailable', message: `The HSM cannot be asked: ${error.message}.` } });
+    response.json({
+      error: { code: 'ServiceUnavailable', message: `The HSM cannot be asked: ${error.message}.` },
+    });
   }
 }
 
