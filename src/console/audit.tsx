@@ -8,7 +8,8 @@ import { askPool, Refused, type Session } from './session.js';
 import type { AuditTail } from './shapes.js';
 
 const PARTITIONS = [0, 1, 2];
-const SHOWN_MAX = 200;
+/** Rows at first, and with each wish for more. */
+const ROWS = 40;
 
 interface AuditRecord {
   readonly id: string;
@@ -26,6 +27,7 @@ export function Audit(props: { session: Session; pool: string }): VNode {
   const { session, pool } = props;
   const [wanted, setWanted] = useState('');
   const [refusedOnly, setRefusedOnly] = useState(false);
+  const [rows, setRows] = useState(ROWS);
   const { value, problem, busy, again } = useAsked(() => fetchTail(session, pool), [session, pool]);
   if (problem) return <Problem error={problem} what="The audit log" again={again} />;
   if (!value) return <Waiting what="the audit log" />;
@@ -90,7 +92,7 @@ export function Audit(props: { session: Session; pool: string }): VNode {
                 </tr>
               </thead>
               <tbody>
-                {shown.slice(0, SHOWN_MAX).map((record) => (
+                {shown.slice(0, rows).map((record) => (
                   <tr key={record.id}>
                     <td class="time">{record.time.slice(0, 19).replace('T', ' ')}</td>
                     <th scope="row">{record.operation}</th>
@@ -105,6 +107,11 @@ export function Audit(props: { session: Session; pool: string }): VNode {
               </tbody>
             </table>
           </Wide>
+        )}
+        {shown.length > rows && (
+          <button type="button" onClick={() => setRows(rows + ROWS)}>
+            Show more
+          </button>
         )}
       </section>
     </>

@@ -17,6 +17,10 @@ const HEIGHT = 150;
 const WIDTH = 320;
 /** Seconds that it shows. */
 const SPAN = 300;
+/** The same while less is known. */
+const SPAN_LEAST = 60;
+/** Of a logarithmic axis of seconds. */
+const DECADES = [0.001, 0.01, 0.1, 1, 10];
 
 export function Chart(props: {
   title: string;
@@ -51,18 +55,22 @@ export function Chart(props: {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        padding: [8, 6, 0, 0],
+        padding: [8, 22, 0, 0],
         scales: {
-          x: { time: true, range: (_plot, _least, most) => [most - SPAN, most] },
+          x: {
+            time: true,
+            range: (_plot, least, most) => [Math.max(most - SPAN, Math.min(least, most - SPAN_LEAST)), most],
+          },
           y: logarithmic
             ? { distr: 3, range: [0.0004, 12] }
             : { range: (_plot, _least, most) => [0, Math.max(atLeast, (most || 0) * 1.1)] },
         },
         axes: [
-          { ...axis, space: 70, values: (_plot, ticks) => ticks.map(hourText) },
+          { ...axis, size: 26, space: 70, values: (_plot, ticks) => ticks.map(hourText) },
           {
             ...axis,
             size: 46,
+            ...(logarithmic && { splits: () => DECADES, filter: () => DECADES }),
             values: (_plot, ticks) => ticks.map((tick) => (logarithmic ? decadeText(tick) : String(tick))),
           },
         ],
@@ -124,12 +132,8 @@ function hourText(seconds: number): string {
   return `${two(at.getHours())}:${two(at.getMinutes())}${at.getSeconds() === 0 ? '' : `:${two(at.getSeconds())}`}`;
 }
 
-/** Whole decades only: a logarithmic axis has lines between them. */
-function decadeText(seconds: number | null): string {
-  if (seconds === null) return '';
-  const decade = Math.log10(seconds);
-  if (Math.abs(decade - Math.round(decade)) > 1e-9) return '';
-  return seconds < 1 ? `${Math.round(seconds * 1_000)} ms` : `${Math.round(seconds)} s`;
+function decadeText(seconds: number): string {
+  return seconds < 1 ? `${seconds * 1_000} ms` : `${seconds} s`;
 }
 
 /** Whether the reader's system is dark, as it is now. */

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { VNode } from 'preact';
 import { addDuration, parseDuration } from '../values/duration.js';
 import { Badge, Heading, Notice, Problem, useAsked, Waiting, Wide } from './parts.js';
-import { askPool, type Session } from './session.js';
+import { askPool, Refused, type Session } from './session.js';
 import type { DeletedKeyItem, KeyBundle, KeyItem, Page, RotationPolicy } from './shapes.js';
 import { countText, dateText, lastOf, momentText } from './text.js';
 
@@ -155,10 +155,11 @@ function KeyDetail(props: { session: Session; pool: string; name: string; close:
   const { value, problem, again } = useAsked(async () => {
     const path = `keys/${encodeURIComponent(name)}`;
     const [bundle, policy, versions] = await Promise.all([
-      askPool<KeyBundle>(session, pool, path),
-      askPool<RotationPolicy>(session, pool, `${path}/rotationpolicy`),
+      askPool<KeyBundle | undefined>(session, pool, path),
+      askPool<RotationPolicy | undefined>(session, pool, `${path}/rotationpolicy`),
       listed<KeyItem>(session, pool, `${path}/versions`, VERSION_PAGES),
     ]);
+    if (!bundle) throw new Refused(404, 'There is no such key any more.');
     return { bundle, policy, versions: versions.items.toSorted(newestFirst) };
   }, [session, pool, name]);
   return (
@@ -240,8 +241,8 @@ function bitsOf(n: string | undefined): string | undefined {
 }
 
 /** When the policy makes the next version, as far as it can be told from the newest one. */
-function nextRotation({ lifetimeActions }: RotationPolicy, newest: KeyItem | undefined): string {
-  const rotate = lifetimeActions.find(({ action }) => action.type.toLowerCase() === 'rotate');
+function nextRotation(policy: RotationPolicy | undefined, newest: KeyItem | undefined): string {
+  const rotate = policy?.lifetimeActions.find(({ action }) => action.type.toLowerCase() === 'rotate');
   if (!rotate) return 'no policy';
   const { timeAfterCreate, timeBeforeExpiry } = rotate.trigger;
   const after = timeAfterCreate === undefined ? undefined : parseDuration(timeAfterCreate);

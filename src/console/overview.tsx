@@ -185,7 +185,7 @@ function Partitions(props: { seen: PoolView }): VNode {
                   <td class="count">{own?.openKeys ?? '–'}</td>
                   <td class="count">{own ? `${Math.round(own.residentBytes / MIB)} MiB` : '–'}</td>
                   <td class="count">{instance.restarts}</td>
-                  <td>{instance.reason ?? '–'}</td>
+                  <td class="reason">{instance.reason ?? '–'}</td>
                 </tr>
               );
             })}

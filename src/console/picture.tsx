@@ -4,14 +4,14 @@ import type { VNode } from 'preact';
 import { lagOf, type PoolView } from './live.js';
 import type { Instance } from './shapes.js';
 
-const WIDTH = 460;
-const HEIGHT = 300;
-const BOX = { width: 150, height: 82 };
+const WIDTH = 400;
+const HEIGHT = 288;
+const BOX = { width: 172, height: 82 };
 /** Centres of the three boxes. */
 const PLACES: readonly (readonly [x: number, y: number])[] = [
-  [230, 52],
-  [86, 238],
-  [374, 238],
+  [200, 50],
+  [92, 238],
+  [308, 238],
 ];
 const LINKS: readonly (readonly [number, number])[] = [
   [0, 1],
@@ -38,10 +38,10 @@ export function Picture(props: { seen: PoolView }): VNode {
         <Link key={`${one}${other}`} one={one} other={other} instances={pool.instances} />
       ))}
       <g class="epoch">
-        <text x={WIDTH / 2} y={160} class="number">
+        <text x={WIDTH / 2} y={150} class="number">
           {pool.epoch}
         </text>
-        <text x={WIDTH / 2} y={178}>
+        <text x={WIDTH / 2} y={168}>
           epoch
         </text>
       </g>
@@ -86,7 +86,7 @@ function Partition(props: { instance: Instance; lag: number | undefined }): VNod
       <text x={left + 14} y={top + 24} class="name">
         Partition {instance.id}
       </text>
-      <text x={left + BOX.width - 14} y={top + 24} class="role">
+      <text x={left + BOX.width - 14} y={top + 46} class="role">
         {primary ? '★ primary' : ''}
       </text>
       <text x={left + 14} y={top + 46} class="state">

@@ -90,7 +90,7 @@ export function askControl<T>(session: Session, path: string, method = 'GET'): P
   return ask(path, session.control, method) as Promise<T>;
 }
 
-/** What a pool answers at this path of its own, passed on by the fabric. */
+/** What a pool answers at this path of its own, passed on by the fabric; undefined for what is not there. */
 export function askPool<T>(session: Session, pool: string, path: string): Promise<T> {
   if (session.data === undefined) {
     return Promise.reject(new Refused(403, session.dataProblem ?? 'There is no token for pools.'));

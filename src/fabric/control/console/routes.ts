@@ -48,6 +48,9 @@ const READS: readonly RegExp[] = [
 ].map((path) => new RegExp(`^${path}$`, 'i'));
 const SKIP_TOKEN = /^[0-9A-Za-z_-]{1,256}$/;
 const PARTITION = /^[0-2]$/;
+const NO_JSON = {
+  error: { code: 'BadGateway', message: 'The HSM gave no answer that could be understood.' },
+};
 const YEAR_SECONDS = 31_536_000;
 
 /** Mounted at `/console`. */
@@ -118,9 +121,9 @@ async function passOn(
       instance: instance === undefined ? undefined : Number(instance),
     });
     if (headers['retry-after'] !== undefined) response.set('Retry-After', headers['retry-after']);
-    response
-      .status(status)
-      .json(body ?? { error: { code: 'BadGateway', message: 'The HSM answered no JSON.' } });
+    // What is not there, such as a policy that nobody has set, is no fault: browsers would note it as one.
+    if (status === 404) response.status(204).end();
+    else response.status(status).json(body ?? NO_JSON);
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     response.set('Retry-After', '1').status(503);
