@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Page, Request } from 'playwright-core';
 import type { Credentials, TestPool } from '../scenarios/pool.js';
 
 /** Where pictures of the pages are left, for who looks at them. */
@@ -46,9 +46,14 @@ export class Visitor {
       else visitor.refused.push(`${status} ${new URL(url).pathname}`);
     });
     page.on('pageerror', (error) => visitor.complaints.push(String(error)));
-    context.on('request', (request) => {
+    const asked = (request: Request): void => {
       const { protocol, host } = new URL(request.url());
       if (protocol !== 'data:') visitor.hosts.add(host);
+    };
+    context.on('requestfinished', asked);
+    context.on('requestfailed', (request) => {
+      // What the page's policy has stopped never left the browser.
+      if (request.failure()?.errorText !== 'csp') asked(request);
     });
     return visitor;
   }
