@@ -180,6 +180,7 @@ const problem = z.strictObject({
 
 /** Shapes that have a name of their own in the description. */
 export const shapes: Readonly<Record<string, z.ZodType>> = {
+  AuditTail: auditTail,
   Trust: trust,
   KeyAttributes: attributes,
   JsonWebKey: webKey,

@@ -69,7 +69,9 @@ export function consoleRoutes({ pool, files = readConsole() }: ConsoleParts): Ro
   });
   routes.get('/pools/:pool/data/*path', async (request, response) => {
     const { pool: name, path } = request.params;
-    await passOn(pool(name.toLowerCase()), name, path.join('/'), request, response);
+    // A slash that was encoded is no slash.
+    const plain = path.every((segment) => !segment.includes('/'));
+    await passOn(pool(name.toLowerCase()), name, plain ? path.join('/') : '', request, response);
   });
   routes.get('/', (request, response) => {
     // What the page names is beside it only when its address ends with a slash.
