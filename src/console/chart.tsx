@@ -19,8 +19,9 @@ const WIDTH = 320;
 const SPAN = 300;
 /** The same while less is known. */
 const SPAN_LEAST = 60;
-/** Of a logarithmic axis of seconds. */
-const DECADES = [0.001, 0.01, 0.1, 1, 10];
+/** What a logarithmic axis of seconds shows: powers of ten from below half a millisecond to ten seconds. */
+const DECADES = [-3, -2, -1, 0, 1];
+const DECADE_RANGE: [number, number] = [-3.4, 1.1];
 
 export function Chart(props: {
   title: string;
@@ -62,7 +63,7 @@ export function Chart(props: {
             range: (_plot, least, most) => [Math.max(most - SPAN, Math.min(least, most - SPAN_LEAST)), most],
           },
           y: logarithmic
-            ? { distr: 3, range: [0.0004, 12] }
+            ? { range: DECADE_RANGE }
             : { range: (_plot, _least, most) => [0, Math.max(atLeast, (most || 0) * 1.1)] },
         },
         axes: [
@@ -85,7 +86,7 @@ export function Chart(props: {
           })),
         ],
       },
-      dataOf(times, lines),
+      dataOf(times, lines, logarithmic),
       home,
     );
     plot.current = made;
@@ -100,7 +101,7 @@ export function Chart(props: {
     };
   }, [dark, lines.length]);
 
-  useEffect(() => plot.current?.setData(dataOf(times, lines)));
+  useEffect(() => plot.current?.setData(dataOf(times, lines, logarithmic)));
 
   return (
     <figure class="chart">
@@ -122,8 +123,10 @@ export function Chart(props: {
   );
 }
 
-function dataOf(times: readonly number[], lines: readonly Line[]): UPlot.AlignedData {
-  return [[...times], ...lines.map(({ values }) => [...values])];
+function dataOf(times: readonly number[], lines: readonly Line[], logarithmic: boolean): UPlot.AlignedData {
+  const placed = (value: number | null): number | null =>
+    logarithmic && value !== null ? Math.log10(value) : value;
+  return [[...times], ...lines.map(({ values }) => values.map(placed))];
 }
 
 function hourText(seconds: number): string {
@@ -132,8 +135,8 @@ function hourText(seconds: number): string {
   return `${two(at.getHours())}:${two(at.getMinutes())}${at.getSeconds() === 0 ? '' : `:${two(at.getSeconds())}`}`;
 }
 
-function decadeText(seconds: number): string {
-  return seconds < 1 ? `${seconds * 1_000} ms` : `${seconds} s`;
+function decadeText(power: number): string {
+  return power < 0 ? `${10 ** (power + 3)} ms` : `${10 ** power} s`;
 }
 
 /** Whether the reader's system is dark, as it is now. */

@@ -2,12 +2,12 @@
 
 /** Seconds since 1970 as a date of UTC; a dash for none. */
 export function dateText(seconds: number | undefined): string {
-  return seconds === undefined ? '–' : `${isoText(seconds).slice(0, 10)}`;
+  return seconds === undefined ? '–' : isoText(seconds).slice(0, 10);
 }
 
 /** The same to the minute. */
 export function momentText(seconds: number | undefined): string {
-  return seconds === undefined ? '–' : `${isoText(seconds).slice(0, 16).replace('T', ' ')}`;
+  return seconds === undefined ? '–' : isoText(seconds).slice(0, 16).replace('T', ' ');
 }
 
 function isoText(seconds: number): string {

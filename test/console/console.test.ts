@@ -203,9 +203,9 @@ test('console: everything can be reached and done by keyboard, and the focus is 
 async function reach(page: Page, text: string): Promise<void> {
   for (let step = 0; step < 60; step += 1) {
     await page.keyboard.press('Tab');
-    const [shown, outline] = (await page.evaluate(
+    const [shown, outline] = await page.evaluate<[string, string]>(
       '[document.activeElement.textContent, getComputedStyle(document.activeElement).outlineStyle]',
-    )) as [string, string];
+    );
     if (shown !== text) continue;
     expect(outline).toBe('solid');
     return;
