@@ -2,7 +2,7 @@
 // sent a request, and is shown as text.
 import { useState } from 'preact/hooks';
 import type { VNode } from 'preact';
-import { Badge, Heading, Notice, Problem, useAsked, Waiting, Wide } from './parts.js';
+import { Badge, Heading, Notice, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { principalNames } from './roles.js';
 import { askPool, Refused, type Session } from './session.js';
 import type { AuditTail } from './shapes.js';
@@ -29,7 +29,7 @@ export function Audit(props: { session: Session; pool: string }): VNode {
   const [refusedOnly, setRefusedOnly] = useState(false);
   const [rows, setRows] = useState(ROWS);
   const { value, problem, busy, again } = useAsked(() => fetchTail(session, pool), [session, pool]);
-  if (problem) return <Problem error={problem} what="The audit log" again={again} />;
+  if (problem) return <Refusal title="Audit" error={problem} what="The audit log" again={again} />;
   if (!value) return <Waiting what="the audit log" />;
   const shown = value.records.filter(
     (record) =>

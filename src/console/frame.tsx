@@ -109,6 +109,17 @@ function Shown(props: { view: View; session: Session; live: Live; name: string }
       </p>
     );
   }
+  if (session.data === undefined) {
+    return (
+      <Notice kind="hint" title="This login opens no pool.">
+        <p>{session.dataProblem}</p>
+        <p>
+          The pools believe another issuer. Commands take its token: <code>TRIVET_ACCESS_TOKEN</code>; this
+          page does not.
+        </p>
+      </Notice>
+    );
+  }
   if (name === '') {
     return (
       <Notice kind="hint" title="Which pool?">

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { VNode } from 'preact';
 import { addDuration, parseDuration } from '../values/duration.js';
-import { Badge, Heading, Notice, Problem, useAsked, Waiting, Wide } from './parts.js';
+import { Badge, Heading, Notice, Problem, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { askPool, Refused, type Session } from './session.js';
 import type { DeletedKeyItem, KeyBundle, KeyItem, Page, RotationPolicy } from './shapes.js';
 import { countText, dateText, lastOf, momentText } from './text.js';
@@ -51,7 +51,7 @@ export function Keys(props: { session: Session; pool: string }): VNode {
     setProblem(undefined);
   }, [first.value]);
   useEffect(() => setChosen(undefined), [pool]);
-  if (first.problem) return <Problem error={first.problem} what="Keys" again={first.again} />;
+  if (first.problem) return <Refusal title="Keys" error={first.problem} what="Keys" again={first.again} />;
   if (!first.value) return <Waiting what="keys" />;
   const items = [...first.value.items, ...(more?.items ?? [])];
   const next = more ? more.next : first.value.next;

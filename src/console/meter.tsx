@@ -1,13 +1,13 @@
 // What the pools cost, by the meter of the control plane.
 import type { VNode } from 'preact';
-import { Badge, Heading, Notice, Problem, useAsked, Waiting, Wide } from './parts.js';
+import { Badge, Heading, Notice, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { askControl, type Session } from './session.js';
 import type { Meter } from './shapes.js';
 
 export function MeterView(props: { session: Session }): VNode {
   const { session } = props;
   const { value, problem, again } = useAsked(() => askControl<Meter>(session, '/trivet/meter'), [session]);
-  if (problem) return <Problem error={problem} what="The meter" again={again} />;
+  if (problem) return <Refusal title="Meter" error={problem} what="The meter" again={again} />;
   if (!value) return <Waiting what="the meter" />;
   const { pools, total, currency, ratePerHour, time } = value;
   const money = (amount: number): string => `${amount.toFixed(2)} ${currency}`;

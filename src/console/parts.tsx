@@ -135,3 +135,14 @@ export function Badge(props: {
     </span>
   );
 }
+
+/** A view of which nothing can be shown. */
+export function Refusal(props: { title: string; error: Error; what: string; again: () => void }): VNode {
+  const { title, ...rest } = props;
+  return (
+    <>
+      <Heading title={title} />
+      <Problem {...rest} />
+    </>
+  );
+}

@@ -1,6 +1,6 @@
 // Who holds which role where: principals in rows, roles in columns, scopes where they meet.
 import type { VNode } from 'preact';
-import { Heading, Notice, Problem, useAsked, Waiting, Wide } from './parts.js';
+import { Heading, Notice, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { askControl, askPool, Refused, type Session } from './session.js';
 import type { Principal, RoleAssignment, RoleDefinition } from './shapes.js';
 import { countText, lastOf } from './text.js';
@@ -32,7 +32,7 @@ export function Roles(props: { session: Session; pool: string }): VNode {
     const names = await principalNames(session);
     return { definitions: definitions.value, assignments: assignments.value, names };
   }, [session, pool]);
-  if (problem) return <Problem error={problem} what="Roles" again={again} />;
+  if (problem) return <Refusal title="Roles" error={problem} what="Roles" again={again} />;
   if (!value) return <Waiting what="roles" />;
   const { definitions, assignments, names } = value;
   const holders = [...new Set(assignments.map(({ properties }) => properties.principalId.toLowerCase()))];

@@ -389,6 +389,30 @@ test('console: a lost connection is shown, and gone when the fabric answers agai
   expect(visitor.complaints.filter((line) => !line.includes('net::ERR_CONNECTION_REFUSED'))).toEqual([]);
 });
 
+test('console: where pools do not believe the local login, it shows the control plane’s side and says so', async () => {
+  visitor = await Visitor.open(browser, pool);
+  const { page } = visitor;
+  await page.route(`**${FAULTS}`, (route) => answer(route, { rules: [] }));
+  await page.route('**/adfs/oauth2/token', (route) =>
+    route.request().postData()?.includes('managedhsm.azure.net')
+      ? route.fulfill({
+          status: 400,
+          contentType: 'application/json',
+          body: JSON.stringify({
+            error_description:
+              'AADSTS500011: The local login is switched off for pools. Trace ID: 1 Timestamp: 2',
+          }),
+        })
+      : route.fallback(),
+  );
+  await visitor.signIn(pool.admin);
+  await page.getByText('3 of 3', { exact: true }).waitFor();
+  await visitor.view('Keys');
+  await page.getByText('The local login is switched off for pools.', { exact: true }).waitFor();
+  expect(visitor.refused).toEqual(['400 /adfs/oauth2/token']);
+  expect(visitor.complaints).toEqual([]);
+});
+
 test('console: a token that is not believed any more ends the session', async () => {
   const page = await enter({}, true);
   await page.route('**/trivet/status', (route) =>
