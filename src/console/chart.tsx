@@ -60,7 +60,7 @@ export function Chart(props: {
         scales: {
           x: {
             time: true,
-            range: (_plot, least, most) => [Math.max(most - SPAN, Math.min(least, most - SPAN_LEAST)), most],
+            range: ({ data: [moments] }) => spanOf(moments),
           },
           y: logarithmic
             ? { range: DECADE_RANGE }
@@ -127,6 +127,13 @@ function dataOf(times: readonly number[], lines: readonly Line[], logarithmic: b
   const placed = (value: number | null): number | null =>
     logarithmic && value !== null ? Math.log10(value) : value;
   return [[...times], ...lines.map(({ values }) => values.map(placed))];
+}
+
+/** From the first moment on, within bounds. */
+function spanOf(moments: ArrayLike<number>): [number, number] {
+  const most = moments[moments.length - 1] ?? 0;
+  const span = Math.min(SPAN, Math.max(SPAN_LEAST, most - (moments[0] ?? 0)));
+  return [most - span, most];
 }
 
 function hourText(seconds: number): string {

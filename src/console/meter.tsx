@@ -13,7 +13,10 @@ export function MeterView(props: { session: Session }): VNode {
   const money = (amount: number): string => `${amount.toFixed(2)} ${currency}`;
   return (
     <>
-      <Heading title="Meter" note={`${money(ratePerHour)} for each started hour of a pool; as of ${time}`}>
+      <Heading
+        title="Meter"
+        note={`${money(ratePerHour)} for each started hour of a pool; as of ${day(time)} UTC`}
+      >
         <button type="button" onClick={again}>
           Refresh
         </button>

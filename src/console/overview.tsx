@@ -141,7 +141,7 @@ function Partitions(props: { seen: PoolView }): VNode {
     <section class="card" aria-labelledby="partitions-title">
       <h2 id="partitions-title">Partitions</h2>
       <Wide label="Partitions">
-        <table>
+        <table class="thin">
           <thead>
             <tr>
               <th scope="col">Partition</th>
@@ -208,7 +208,7 @@ function Operations(props: { seen: PoolView }): VNode {
         </p>
       ) : (
         <Wide label="Operations now">
-          <table>
+          <table class="thin">
             <thead>
               <tr>
                 <th scope="col">Operation</th>
