@@ -1,5 +1,6 @@
 // The web console in a real browser on a real pool: what it shows is what there is, with the rights of who is signed in,
 // by mouse or keyboard, in any window; and it asks nobody but the fabric.
+import { randomUUID } from 'node:crypto';
 import type { Browser, Page, Route } from 'playwright-core';
 import { until, TestPool, type Credentials } from '../scenarios/pool.js';
 import { launch, Visitor } from './browser.js';
@@ -7,17 +8,22 @@ import { launch, Visitor } from './browser.js';
 const VIEWS = ['Pool', 'Keys', 'Roles', 'Security domain', 'Audit', 'Meter'];
 /** Hostile as far as the service lets tags be. */
 const MARKUP = '<img src=x onerror=alert(1)><script>alert(2)</script>';
+/** Managed HSM Crypto Auditor. */
+const AUDITOR = '2c18b078-7c48-4d3a-af88-5a3a1b3f82b3';
 const FAULTS = '/trivet/pools/dev/faults';
 
 let pool: TestPool;
 let browser: Browser;
 /** A principal of the local login without any role. */
 let nobody: Credentials;
+/** One who may read keys. */
+let auditor: Credentials;
 let visitor: Visitor;
 
 beforeAll(async () => {
   [pool, browser] = await Promise.all([TestPool.start(), launch()]);
   nobody = pool.addPrincipal('nobody');
+  auditor = pool.addPrincipal('auditor');
   const client = await pool.client({ keepAlive: true });
   const made = async (name: string, body: Record<string, unknown>): Promise<void> => {
     const { status, body: answer } = await client.call('POST', `/keys/${name}/create`, body);
@@ -30,6 +36,12 @@ beforeAll(async () => {
     lifetimeActions: [{ trigger: { timeAfterCreate: 'P90D' }, action: { type: 'Rotate' } }],
   });
   await client.call('DELETE', '/keys/old');
+  await client.call('PUT', `/providers/Microsoft.Authorization/roleAssignments/${randomUUID()}`, {
+    properties: {
+      roleDefinitionId: `Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/${AUDITOR}`,
+      principalId: auditor.objectId,
+    },
+  });
   client.close();
 }, 120_000);
 afterAll(async () => {
@@ -158,7 +170,22 @@ test('console: who has no role is refused in words, and sees no data', async () 
   expect(visitor.complaints).toEqual([]);
 });
 
-test('console: a role at one key shows that key’s name to nobody else, and the audit log to no Crypto User', async () => {
+test('console: who has a role sees what it lets her see, and no more', async () => {
+  visitor = await Visitor.open(browser, pool);
+  const { page } = visitor;
+  await visitor.signIn(auditor);
+  await page.getByText('The pool’s state cannot be shown.').waitFor();
+  await page.getByLabel('Pool', { exact: true }).fill('dev');
+  await page.keyboard.press('Tab');
+  await visitor.view('Keys');
+  await page.getByRole('button', { name: 'signing', exact: true }).click();
+  await page.getByText('2 versions').waitFor();
+  await visitor.view('Audit');
+  await page.getByRole('alert').filter({ hasText: 'settings/read/action' }).waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('console: roles and the audit log are shown by the names of principals', async () => {
   const page = await enter({}, true);
   await visitor.view('Roles');
   const matrix = page.getByRole('region', { name: 'Role matrix' }).first();

@@ -41,7 +41,8 @@ export function controlRoutes(parts: ControlParts): Express {
   app.use((request, response, next) => {
     // `//metadata/endpoints` is what some clients make of a base address with a slash at its end.
     request.url = request.url.replace(/^\/{2,}/, '/');
-    response.set({ 'X-Content-Type-Options': 'nosniff', 'Strict-Transport-Security': 'max-age=31536000' });
+    // No Strict-Transport-Security: a browser would heed it for everything else that is served on localhost, at any port.
+    response.set('X-Content-Type-Options', 'nosniff');
     next();
   });
   app.get('/metadata/endpoints', (request, response) => {

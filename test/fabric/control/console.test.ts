@@ -35,6 +35,8 @@ describe('the page', () => {
   it('is for everybody, is kept by nobody, and runs nothing but its own files', async () => {
     const { status, headers, text } = await started.ask('/console/');
     expect([status, headers['content-type']]).toEqual([200, 'text/html; charset=utf-8']);
+    // It would hold for every other program on localhost.
+    expect(headers['strict-transport-security']).toBeUndefined();
     expect(headers).toMatchObject({
       'content-security-policy': POLICY,
       'cache-control': 'no-store',
