@@ -16,12 +16,15 @@ export function useRules(
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let left = false;
-    askControl<{ rules?: readonly unknown[] }>(
-      session,
-      `/trivet/pools/${encodeURIComponent(pool)}/faults`,
-    ).then(
-      (answer) => {
-        if (!left) setRules(answer.rules ?? []);
+    const path = `pools/${encodeURIComponent(pool)}/faults`;
+    const ask = async (): Promise<readonly unknown[] | undefined> => {
+      const { offered } = await askControl<{ offered: boolean }>(session, `/console/${path}`);
+      if (!offered) return undefined;
+      return (await askControl<{ rules?: readonly unknown[] }>(session, `/trivet/${path}`)).rules ?? [];
+    };
+    ask().then(
+      (asked) => {
+        if (!left) setRules(asked);
       },
       () => {
         if (!left) setRules(undefined);
@@ -82,11 +85,11 @@ export function Faults(props: {
               <button type="button" onClick={() => inflict(instance.paused ? 'resume' : 'pause', instance)}>
                 {instance.paused ? 'Resume' : 'Pause'}
               </button>
-              <button type="button" onClick={() => inflict('unplug', instance)}>
-                Unplug
-              </button>
-              <button type="button" onClick={() => inflict('replug', instance)}>
-                Replug
+              <button
+                type="button"
+                onClick={() => inflict(instance.unplugged ? 'replug' : 'unplug', instance)}
+              >
+                {instance.unplugged ? 'Replug' : 'Unplug'}
               </button>
               <button type="button" class="danger" onClick={() => setWiping(instance)}>
                 Wipe …

@@ -106,7 +106,8 @@ interface State {
 }
 
 /** How a partition does, in a word and a sign. */
-export function stateOf({ role, inSync, paused, joining }: Instance): State {
+export function stateOf({ role, inSync, paused, unplugged, joining }: Instance): State {
+  if (unplugged) return { kind: 'bad', sign: '▲', word: 'unplugged' };
   if (role === 'down') return { kind: 'bad', sign: '▲', word: 'down' };
   if (paused) return { kind: 'bad', sign: '▲', word: 'paused' };
   if (inSync) return { kind: 'good', sign: '●', word: 'in sync' };

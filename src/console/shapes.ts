@@ -9,6 +9,8 @@ export interface Instance {
   readonly inSync: boolean;
   readonly restarts: number;
   readonly paused?: true;
+  /** Kept away by a fault on request. */
+  readonly unplugged?: true;
   readonly joining?: { readonly phase: string; readonly done: number; readonly total: number };
   readonly reason?: string;
 }

@@ -36,6 +36,16 @@ export interface ControlParts {
 }
 
 export function controlRoutes(parts: ControlParts): Express {
+  const administrators: RequestHandler = async (request, response, next) => {
+    const caller = await authenticate(parts, request, response);
+    if (!caller.administrator) {
+      throw new ControlRefusal(
+        'AuthorizationFailed',
+        'Only an administrator of the control plane may do this.',
+      );
+    }
+    next();
+  };
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   app.use((request, response, next) => {
@@ -51,7 +61,7 @@ export function controlRoutes(parts: ControlParts): Express {
   });
   app.use(monitoringRoutes(parts.monitoring));
   // The page asks for its tokens and reads the status where every client does.
-  app.use('/console', consoleRoutes({ pool: parts.management.pool }));
+  app.use('/console', consoleRoutes({ pool: parts.management.pool, administrators }));
   app.use(
     armRoutes({
       provider: parts.provider,
@@ -62,21 +72,7 @@ export function controlRoutes(parts: ControlParts): Express {
       keys: parts.keys,
     }),
   );
-  app.use(
-    '/trivet',
-    async (request, response, next) => {
-      const caller = await authenticate(parts, request, response);
-      if (!caller.administrator) {
-        throw new ControlRefusal(
-          'AuthorizationFailed',
-          'Only an administrator of the control plane may do this.',
-        );
-      }
-      next();
-    },
-    noStore,
-    managementRoutes(parts.management),
-  );
+  app.use('/trivet', noStore, administrators, managementRoutes(parts.management));
   app.use(
     '/v1.0',
     directoryRoutes(parts.management.listPrincipals, async (request, response, next) => {

@@ -103,6 +103,11 @@ describe('the page', () => {
       'Bearer',
       'no-store',
     ]);
+    expect((await started.ask('/console/pools/dev/faults')).status).toBe(401);
+    const faults = await started.ask('/console/pools/dev/faults', {
+      headers: { Authorization: `Bearer ${await started.token()}` },
+    });
+    expect([faults.status, faults.json]).toEqual([200, { offered: false }]);
     const shown = await started.ask('/trivet/status', {
       headers: { Authorization: `Bearer ${await started.token()}` },
     });
@@ -144,7 +149,11 @@ describe('what is passed on to a pool', () => {
     const app = express().set('query parser', 'simple');
     app.use(
       '/console',
-      consoleRoutes({ pool: (name) => (name === 'dev' ? pool : undefined), files: new Map() }),
+      consoleRoutes({
+        pool: (name) => (name === 'dev' ? pool : undefined),
+        administrators: (_request, _response, next) => next(),
+        files: new Map(),
+      }),
     );
     app.use(() => {
       throw new ControlRefusal('NotFound', 'There is nothing.');

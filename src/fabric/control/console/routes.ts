@@ -3,16 +3,24 @@
 // the data plane, so a fixed list of its reads is passed on here, with the caller's own token: an instance judges it, and
 // nobody gets more by this way than by the other.
 import express from 'express';
-import type { Request, Response, Router } from 'express';
+import type { Request, RequestHandler, Response, Router } from 'express';
 import { ControlRefusal } from '../errors.js';
 import { NoAnswer, relay } from '../relay.js';
 import type { RelayedPool } from '../relay.js';
 import { readConsole } from './files.js';
 import type { ConsoleFile } from './files.js';
 
+/** What the console needs of a pool. */
+export interface ConsolePool extends RelayedPool {
+  /** Defined in a pool that suffers faults on request. */
+  readonly faults?: unknown;
+}
+
 export interface ConsoleParts {
   /** By name, in lower case. */
-  readonly pool: (name: string) => RelayedPool | undefined;
+  readonly pool: (name: string) => ConsolePool | undefined;
+  /** Lets administrators of the control plane pass, and nobody else. */
+  readonly administrators: RequestHandler;
   readonly files?: ReadonlyMap<string, ConsoleFile>;
 }
 
@@ -54,7 +62,7 @@ const NO_JSON = {
 const YEAR_SECONDS = 31_536_000;
 
 /** Mounted at `/console`. */
-export function consoleRoutes({ pool, files = readConsole() }: ConsoleParts): Router {
+export function consoleRoutes({ pool, administrators, files = readConsole() }: ConsoleParts): Router {
   const routes = express.Router({ caseSensitive: true, strict: true });
   routes.use((_request, response, next) => {
     response.set({
@@ -72,6 +80,11 @@ export function consoleRoutes({ pool, files = readConsole() }: ConsoleParts): Ro
     // A slash that was encoded is no slash.
     const plain = path.every((segment) => !segment.includes('/'));
     await passOn(pool(name.toLowerCase()), name, plain ? path.join('/') : '', request, response);
+  });
+  // Asked before the faults themselves, of which most pools have none: browsers would note the refusal as an error.
+  routes.get('/pools/:pool/faults', administrators);
+  routes.get('/pools/:pool/faults', (request, response) => {
+    response.json({ offered: pool(request.params.pool.toLowerCase())?.faults !== undefined });
   });
   routes.get('/', (request, response) => {
     // What the page names is beside it only when its address ends with a slash.
