@@ -6,7 +6,7 @@ import { Domain } from './domain.js';
 import { Keys } from './keys.js';
 import { useLive, type Live } from './live.js';
 import { MeterView } from './meter.js';
-import { Overview } from './overview.js';
+import { NotActive, Overview } from './overview.js';
 import { Badge, Notice } from './parts.js';
 import { Roles } from './roles.js';
 import type { Session } from './session.js';
@@ -127,6 +127,7 @@ function Shown(props: { view: View; session: Session; live: Live; name: string }
       </Notice>
     );
   }
+  if (seen?.pool.activation === 'NotActivated' && view !== 'domain') return <NotActive />;
   switch (view) {
     case 'keys':
       return <Keys session={session} pool={name} />;

@@ -87,18 +87,21 @@ export function Overview(props: { session: Session; seen: PoolView }): VNode {
   );
 }
 
+/** Of a pool before its first ceremony. */
+export function NotActive(): VNode {
+  return (
+    <Notice kind="hint" title="This pool is not active yet.">
+      <p>
+        It answers nothing but the calls of the ceremony. <a href="#/domain">Security domain</a> says what to
+        do.
+      </p>
+    </Notice>
+  );
+}
+
 function Standing(props: { members: number; activation: string }): VNode | null {
   const { members, activation } = props;
-  if (activation !== 'Active') {
-    return (
-      <Notice kind="hint" title="This pool is not active yet.">
-        <p>
-          It answers nothing but the calls of the ceremony. <a href="#/domain">Security domain</a> says what
-          to do.
-        </p>
-      </Notice>
-    );
-  }
+  if (activation !== 'Active') return <NotActive />;
   if (members === 3) return null;
   if (members === 2) {
     return (

@@ -463,6 +463,29 @@ test('console: where pools do not believe the local login, it shows the control 
   expect(visitor.complaints).toEqual([]);
 });
 
+test('console: a pool that waits, and one without a key, say what to do next', async () => {
+  const page = await enter();
+  await page.route('**/data/keys', (route) => answer(route, { value: [] }));
+  await visitor.view('Keys');
+  await page.getByText('trivet key create NAME').waitFor();
+  await page.route('**/trivet/status', async (route) => {
+    const response = await route.fetch();
+    const known = (await response.json()) as { pools: { name: string }[] };
+    const [dev] = known.pools;
+    const pools = [dev, { ...dev, name: 'second', activation: 'NotActivated' }];
+    await route.fulfill({ response, body: JSON.stringify({ ...known, pools }) });
+  });
+  await page.getByRole('combobox', { name: 'Pool' }).selectOption('second');
+  await page.getByText('This pool is not active yet.').waitFor();
+  await visitor.view('Pool');
+  await page.getByRole('heading', { name: 'Pool second' }).waitFor();
+  await page.getByRole('main').getByRole('link', { name: 'Security domain' }).click();
+  await page.getByText('This pool waits for its security domain.').waitFor();
+  await page.getByText('trivet security-domain make-keys --out ceremony --count 3').waitFor();
+  await visitor.picture('security-domain-waiting');
+  expectQuiet();
+});
+
 test('console: a token that is not believed any more ends the session', async () => {
   const page = await enter();
   await page.route('**/trivet/status', (route) =>
