@@ -389,9 +389,9 @@ test('console: signing out forgets everything, and nothing is ever kept in the b
 });
 
 test('console: faults have buttons only where the fabric offers them, and a wipe is confirmed first', async () => {
-  const page = await enter();
+  visitor = await Visitor.open(browser, pool);
+  const { page } = visitor;
   const said = page.waitForResponse('**/console/pools/dev/faults');
-  await page.reload();
   await visitor.signIn(pool.admin);
   expect(await (await said).json()).toEqual({ offered: false });
   await page.getByText('3 of 3', { exact: true }).waitFor();
