@@ -5,7 +5,7 @@ export default tseslint.config(
   { ignores: ['dist/', 'build/', 'node_modules/', 'coverage/', 'bench/'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: [...tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: { project: ['./test/tsconfig.json'], tsconfigRootDir: import.meta.dirname },
@@ -17,6 +17,11 @@ export default tseslint.config(
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
       'no-console': 'error',
     },
+  },
+  {
+    // A page in a browser: other types, and nothing of Node.js.
+    files: ['src/console/**'],
+    languageOptions: { parserOptions: { project: ['./src/console/tsconfig.json'] } },
   },
   {
     files: ['**/*.cjs', '**/*.mjs', 'scripts/check-ledger', 'scripts/write-cli-reference'],

@@ -11,8 +11,8 @@ module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  // What needs programs of the distribution; `npm run test:clients` installs and runs them.
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/clients-installed/'],
+  // What needs programs of the distribution; `npm run test:clients` and `test:console` install and run them.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/clients-installed/', '<rootDir>/test/console/'],
   globalSetup: '<rootDir>/test/build.cjs',
   globalTeardown: '<rootDir>/test/clean.cjs',
   testSequencer: '<rootDir>/test/sequencer.cjs',

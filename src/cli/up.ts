@@ -114,6 +114,7 @@ function onSignal(): Promise<void> {
 function introduction(fabric: Fabric, document: ReadyDocument): string {
   const lines = [
     `control plane and login  ${document.controlPlane}`,
+    `web console              ${document.controlPlane}/console/`,
     `tenant                   ${document.tenantId}`,
     `authority file           ${document.caFile}`,
     `administrator            ${fabric.places.admin}`,

@@ -2,8 +2,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { trafficBetween, view, type Look } from '../../src/cli/status/view.js';
+import { view, type Look } from '../../src/cli/status/view.js';
 import { BUCKETS, type InstanceFigures, type RequestFigures } from '../../src/values/figures.js';
+import { trafficBetween } from '../../src/values/traffic.js';
 import { fakeModule } from '../fabric/programs/fake-pool.js';
 import { until } from '../scenarios/pool.js';
 

@@ -331,6 +331,10 @@ export const operations: readonly Operation[] = [
     after: ({ access }) => access.must(0, 'PATCH', `/settings/${SETTING}`, { value: 'false' }),
   },
   {
+    ...{ route: 'GET trivet/audit', action: 'settings/read/action', scope: '/', done: 200 },
+    request: () => ({ path: '/trivet/audit' }),
+  },
+  {
     ...{ route: 'GET trivet/trust', action: 'settings/read/action', scope: '/', done: 200 },
     request: () => ({ path: '/trivet/trust' }),
   },

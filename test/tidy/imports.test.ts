@@ -40,12 +40,14 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['instance/store', []],
   // The library of that name, for other programs: sessions shared and limited, on top of the room that loads the addon.
   ['pkcs11', ['instance/pkcs11']],
+  // A page in a browser: what it shows, it asks for.
+  ['console', []],
   // Pure: shares, JWE and the file; no socket, no disk.
   ['security-domain', []],
   ['values', []],
 ];
 
-const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file));
 
 function importsOf(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8');

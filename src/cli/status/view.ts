@@ -2,7 +2,8 @@
 // terminal and no clock.
 import type { FabricFigures, FabricStatus } from '../../fabric/control/management.js';
 import type { InstanceStatus, PoolStatus } from '../../fabric/pools/pool.js';
-import { BUCKETS, type InstanceFigures } from '../../values/figures.js';
+import type { InstanceFigures } from '../../values/figures.js';
+import { trafficBetween, type Traffic } from '../../values/traffic.js';
 
 /** One look. */
 export interface Look {
@@ -18,18 +19,6 @@ export interface Look {
 export interface Meter {
   readonly currency: string;
   readonly pools: readonly { readonly name: string; readonly cost: number }[];
-}
-
-/** Every operation of one kind between two looks. */
-export interface Traffic {
-  readonly operation: string;
-  /** A second. */
-  readonly rate: number;
-  readonly refused: number;
-  readonly failed: number;
-  /** Seconds, not above the next of {@link BUCKETS}; undefined when nothing happened, or it took longer than all. */
-  readonly median: number | undefined;
-  readonly slowest1Percent: number | undefined;
 }
 
 const OPERATIONS_MAX = 8;
@@ -121,50 +110,6 @@ function trafficLines(traffic: readonly Traffic[] | undefined): string[] {
     rateText(failed),
   ]);
   return ['', ...table([['operation', 'ops/s', 'median', '99 %', 'refused/s', 'failed/s'], ...rows])];
-}
-
-/** What instances did between two looks, busiest first. One that was started again meanwhile begins at nothing. */
-export function trafficBetween(
-  before: ReadonlyMap<number, InstanceFigures>,
-  now: ReadonlyMap<number, InstanceFigures>,
-  seconds: number,
-): Traffic[] {
-  const kinds = new Map<string, { counts: Record<string, number>; buckets: number[] }>();
-  for (const [instance, figures] of now) {
-    const earlier = before.get(instance);
-    if (!earlier) continue;
-    for (const { operation, result, count, buckets } of figures.requests) {
-      const was = earlier.requests.find((one) => one.operation === operation && one.result === result);
-      const again = was !== undefined && was.count > count;
-      const known = again ? undefined : was;
-      const kind = kinds.get(operation) ?? { counts: {}, buckets: BUCKETS.map(() => 0) };
-      kind.counts[result] = (kind.counts[result] ?? 0) + count - (known?.count ?? 0);
-      kind.buckets = kind.buckets.map(
-        (sum, place) => sum + (buckets[place] ?? 0) - (known?.buckets[place] ?? 0),
-      );
-      kinds.set(operation, kind);
-    }
-  }
-  return [...kinds]
-    .map(([operation, { counts, buckets }]) => {
-      const total = sumOf(Object.values(counts));
-      return {
-        operation,
-        rate: total / seconds,
-        refused: (counts['refused'] ?? 0) / seconds,
-        failed: (counts['failed'] ?? 0) / seconds,
-        median: quantile(buckets, total, 0.5),
-        slowest1Percent: quantile(buckets, total, 0.99),
-      };
-    })
-    .sort((a, b) => b.rate - a.rate || (a.operation < b.operation ? -1 : 1));
-}
-
-/** The bound of the bucket that a share of all is in. */
-function quantile(buckets: readonly number[], total: number, share: number): number | undefined {
-  if (total === 0) return undefined;
-  const place = buckets.findIndex((count) => count >= share * total);
-  return BUCKETS[place];
 }
 
 function figuresOf(look: Look, pool: string): ReadonlyMap<number, InstanceFigures> {

@@ -1,9 +1,10 @@
 // Everything that answers on the control port, in order: what is open to all, the login (given from outside), what
 // needs a caller, what needs an administrator. Denies what it does not know.
 import express from 'express';
-import type { Express, Request, Response, Router } from 'express';
+import type { Express, Request, RequestHandler, Response, Router } from 'express';
 import type { Provider } from '../provider/provider.js';
 import { armRoutes } from './arm/routes.js';
+import { consoleRoutes } from './console/routes.js';
 import { directoryRoutes } from './directory.js';
 import { ControlRefusal, answerErrors } from './errors.js';
 import { managementRoutes } from './management.js';
@@ -35,12 +36,23 @@ export interface ControlParts {
 }
 
 export function controlRoutes(parts: ControlParts): Express {
+  const administrators: RequestHandler = async (request, response, next) => {
+    const caller = await authenticate(parts, request, response);
+    if (!caller.administrator) {
+      throw new ControlRefusal(
+        'AuthorizationFailed',
+        'Only an administrator of the control plane may do this.',
+      );
+    }
+    next();
+  };
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   app.use((request, response, next) => {
     // `//metadata/endpoints` is what some clients make of a base address with a slash at its end.
     request.url = request.url.replace(/^\/{2,}/, '/');
-    response.set({ 'X-Content-Type-Options': 'nosniff', 'Strict-Transport-Security': 'max-age=31536000' });
+    // No Strict-Transport-Security: a browser would heed it for everything else that is served on localhost, at any port.
+    response.set('X-Content-Type-Options', 'nosniff');
     next();
   });
   app.get('/metadata/endpoints', (request, response) => {
@@ -48,6 +60,8 @@ export function controlRoutes(parts: ControlParts): Express {
     response.json(metadata(facts, request.query['api-version']));
   });
   app.use(monitoringRoutes(parts.monitoring));
+  // The page asks for its tokens and reads the status where every client does.
+  app.use('/console', consoleRoutes({ pool: parts.management.pool, administrators }));
   app.use(
     armRoutes({
       provider: parts.provider,
@@ -58,20 +72,7 @@ export function controlRoutes(parts: ControlParts): Express {
       keys: parts.keys,
     }),
   );
-  app.use(
-    '/trivet',
-    async (request, response, next) => {
-      const caller = await authenticate(parts, request, response);
-      if (!caller.administrator) {
-        throw new ControlRefusal(
-          'AuthorizationFailed',
-          'Only an administrator of the control plane may do this.',
-        );
-      }
-      next();
-    },
-    managementRoutes(parts.management),
-  );
+  app.use('/trivet', noStore, administrators, managementRoutes(parts.management));
   app.use(
     '/v1.0',
     directoryRoutes(parts.management.listPrincipals, async (request, response, next) => {
@@ -96,6 +97,11 @@ export function controlRoutes(parts: ControlParts): Express {
   app.use(answerErrors(parts.report));
   return app;
 }
+
+const noStore: RequestHandler = (_request, response, next) => {
+  response.set('Cache-Control', 'no-store');
+  next();
+};
 
 async function authenticate(parts: ControlParts, request: Request, response: Response): Promise<Caller> {
   const token = /^Bearer +([A-Za-z0-9_.-]+)$/i.exec(request.get('authorization') ?? '')?.[1];

@@ -113,6 +113,10 @@ const trust = z.strictObject({
   measurements: z.array(sha256),
   running: sha256.describe('Measurement of the instance that answers'),
 });
+const auditTail = z.strictObject({
+  instance: z.int(),
+  value: z.array(z.string().describe('A line of the log, JSON as text')),
+});
 const settingList = z.strictObject({ settings: z.array(setting) });
 
 const permission = z.strictObject({
@@ -176,6 +180,7 @@ const problem = z.strictObject({
 
 /** Shapes that have a name of their own in the description. */
 export const shapes: Readonly<Record<string, z.ZodType>> = {
+  AuditTail: auditTail,
   Trust: trust,
   KeyAttributes: attributes,
   JsonWebKey: webKey,
@@ -298,6 +303,7 @@ export const said: Readonly<Record<string, Said>> = {
   'GET restore/{item}/pending': { summary: 'Tells what became of a restore', answer: restoreJob },
   'GET settings': { summary: 'Lists settings', answer: settingList },
   'GET settings/{item}': { summary: 'Shows a setting', answer: setting },
+  'GET trivet/audit': { summary: 'Shows the newest audit records of one instance', answer: auditTail },
   'GET trivet/trust': { summary: 'Shows whom the pool trusts', answer: trust },
   'PUT trivet/trust/hosts/{item}': { summary: 'Enrols a host, by the SHA-256 of its key', answer: trust },
   'DELETE trivet/trust/hosts/{item}': { summary: 'Removes a host', answer: trust },

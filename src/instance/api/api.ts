@@ -115,7 +115,7 @@ export function createApi(options: ApiOptions): Handle {
     exchange.operation = operationOf(route);
     exchange.apiVersion = query.apiVersion ?? '';
     const { owns } = namesOf;
-    const call: Call = { hsm, caller, base: names.base, owns, name, version, item, query };
+    const call: Call = { hsm, audit, caller, base: names.base, owns, name, version, item, query };
     if (route.body === undefined) {
       ask({ exchange, route, call, body: undefined });
       return;

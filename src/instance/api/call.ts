@@ -1,4 +1,5 @@
 // One request, once its sender is known and its route found; and how its handler answers.
+import type { AuditTrail } from '../hsm/audit.js';
 import type { Hsm } from '../hsm/hsm.js';
 import type { IsOwnHost } from './hosts.js';
 import type { Identity } from './identity.js';
@@ -6,6 +7,7 @@ import type { Query } from './target.js';
 
 export interface Call {
   readonly hsm: Hsm;
+  readonly audit: AuditTrail;
   readonly caller: Identity;
   /** `https://{host}`: the start of every URL in the answer. */
   readonly base: string;

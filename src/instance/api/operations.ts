@@ -64,6 +64,7 @@ const table: Readonly<Record<string, Operation>> = {
   'GET settings': reads('SettingList'),
   'GET settings/{item}': reads('SettingGet'),
   'PATCH settings/{item}': changes('SettingUpdate'),
+  'GET trivet/audit': reads('AuditTailGet'),
   'GET trivet/trust': reads('TrustGet'),
   'PUT trivet/trust/hosts/{item}': changes('TrustedHostSet'),
   'DELETE trivet/trust/hosts/{item}': changes('TrustedHostDelete'),

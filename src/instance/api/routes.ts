@@ -1,6 +1,7 @@
 // The routes as data: method, path, the data action that the verb asks for and where, the first api-version that has
 // it, the body, and the handler. Nothing else in the API knows a path.
 import type { z } from 'zod';
+import * as auditTail from './audit-tail.js';
 import * as bodies from './bodies.js';
 import { allowThroughArm } from '../hsm/through-arm.js';
 import type { Answer, Call } from './call.js';
@@ -325,6 +326,8 @@ export const routes: readonly Route[] = [
     bodies.settingBody,
     settings.change,
   ),
+  // Not the service's: its logs are had elsewhere. The action is one that its Administrator alone holds.
+  bare(['GET', 'trivet/audit', 'settings/read/action', '/', '7.4-preview.1'], auditTail.newest),
   ...trustRoutes,
   ...securityDomainRoutes,
   ...fullBackupRoutes,

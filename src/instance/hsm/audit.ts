@@ -28,6 +28,8 @@ export interface AuditTrail {
   refused(): void;
   /** Resolves when all that was appended is on the disk; rejects with an `Outage` when it cannot be. */
   durable(): Promise<void>;
+  /** The newest lines on the disk, oldest first. */
+  newest(count: number): Promise<string[]>;
 }
 
 export interface AuditOptions extends Pick<AuditLogOptions, 'fileMax' | 'waitingMax'> {
@@ -146,6 +148,10 @@ export class Audit implements AuditTrail {
       const why = error instanceof Error ? error.message : String(error);
       throw new Outage('OutcomeUnknown', `It was carried out, but could not be recorded: ${why}.`);
     }
+  }
+
+  newest(count: number): Promise<string[]> {
+    return this.#log.newest(count);
   }
 
   /** Keeps the seal of another member; it is on the disk when this resolves. */

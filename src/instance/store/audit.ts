@@ -2,9 +2,10 @@
 // worker thread. `append` never waits. How much may wait is bounded: past that, and while the disk has no room,
 // `stopped` says why nothing more should be done that would have to be recorded.
 import { once } from 'node:events';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { AuditHead, TornEnd } from '../../values/audit.js';
+import { auditFileName, auditFileNumber, type AuditHead, type TornEnd } from '../../values/audit.js';
 import type { AuditAnswer, AuditBatch, AuditWriterData } from './audit-writer.js';
 
 export interface AuditLogOptions {
@@ -26,6 +27,9 @@ const DELAY_MS = 100;
 const BATCH = 1_000;
 /** How often a full disk is tried again. */
 const RETRY_MS = 500;
+/** So much of the end of a file is read for its newest lines, and of so many files. */
+const TAIL_BYTES = 256 * 1024;
+const TAIL_FILES = 3;
 
 interface Waiting {
   readonly resolve: () => void;
@@ -35,6 +39,7 @@ interface Waiting {
 export class AuditLog {
   /** What the run before left torn. */
   readonly torn: readonly TornEnd[];
+  readonly #directory: string;
   readonly #writer: Worker;
   readonly #exit: Promise<unknown>;
   readonly #options: AuditLogOptions;
@@ -53,7 +58,8 @@ export class AuditLog {
   #lost = 0;
   #idle: (() => void)[] = [];
 
-  private constructor(writer: Worker, first: AuditAnswer, options: AuditLogOptions) {
+  private constructor(directory: string, writer: Worker, first: AuditAnswer, options: AuditLogOptions) {
+    this.#directory = directory;
     this.#writer = writer;
     this.#exit = once(writer, 'exit');
     this.#options = options;
@@ -77,7 +83,7 @@ export class AuditLog {
       name: 'audit-writer',
     });
     const [first] = (await once(writer, 'message')) as [AuditAnswer];
-    return new AuditLog(writer, first, options);
+    return new AuditLog(directory, writer, first, options);
   }
 
   /** Where the log on the disk stands. */
@@ -118,6 +124,20 @@ export class AuditLog {
       this.#waiting.push({ resolve, reject });
       this.#next();
     });
+  }
+
+  /** The newest whole lines that are on the disk, oldest first: `count` of them, or fewer where they are long. */
+  async newest(count: number): Promise<string[]> {
+    const numbers = (await readdir(this.#directory))
+      .map(auditFileNumber)
+      .filter((number) => number !== undefined)
+      .sort((a, b) => b - a);
+    let lines: string[] = [];
+    for (const number of numbers.slice(0, TAIL_FILES)) {
+      if (lines.length >= count) break;
+      lines = [...(await lastLines(join(this.#directory, auditFileName(number)))), ...lines];
+    }
+    return lines.slice(-count);
   }
 
   /** Writes what is still in memory, as far as there is room, and ends the writer. */
@@ -213,5 +233,22 @@ export class AuditLog {
   #wakeIdle(): void {
     for (const wake of this.#idle) wake();
     this.#idle = [];
+  }
+}
+
+async function lastLines(file: string): Promise<string[]> {
+  const handle = await open(file);
+  try {
+    const { size } = await handle.stat();
+    const from = Math.max(0, size - TAIL_BYTES);
+    const { buffer, bytesRead } = await handle.read({
+      buffer: Buffer.alloc(size - from),
+      position: from,
+    });
+    // What follows the last line feed is being written, or was torn; what precedes the first is cut.
+    const lines = buffer.subarray(0, bytesRead).toString('utf8').split('\n').slice(0, -1);
+    return from > 0 ? lines.slice(1) : lines;
+  } finally {
+    await handle.close();
   }
 }

@@ -341,6 +341,7 @@ describe('answers', () => {
       [`issuers/${issuerId(issuer)}`, issuer],
     ] as const) {
       await ask('PUT', `/trivet/trust/${path}`, body);
+      await ask('GET', '/trivet/audit');
       await ask('GET', '/trivet/trust');
       await ask('DELETE', `/trivet/trust/${path}`);
     }

@@ -40,6 +40,7 @@ it('the routes are these and no others', () => {
       'POST /keys/{name}/rotate needs keys/rotate/action at key',
       'GET /keys/{name}/rotationpolicy needs keys/read/action at key',
       'PUT /keys/{name}/rotationpolicy needs keys/write/action at key',
+      'GET /trivet/audit needs settings/read/action at /',
       'GET /trivet/trust needs settings/read/action at /',
       ...['hosts', 'measurements', 'issuers'].flatMap((list) => [
         `PUT /trivet/trust/${list}/{item} needs settings/write/action at /`,

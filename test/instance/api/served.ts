@@ -72,6 +72,10 @@ export class MemoryAudit implements AuditTrail {
     return this.disk;
   }
 
+  newest(count: number): Promise<string[]> {
+    return Promise.resolve(this.lines.slice(-count).map((line) => `{${line}}`));
+  }
+
   /** The records, as whoever reads the log sees them. */
   get records(): Record<string, unknown>[] {
     return this.lines.map((line) => JSON.parse(`{${line}}`) as Record<string, unknown>);

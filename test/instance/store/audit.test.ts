@@ -188,3 +188,31 @@ describe('audit log', () => {
     expect(flushed).toBeGreaterThan(5 * KILLS);
   }, 120_000);
 });
+
+test('audit log: the newest lines are read over the ends of files, without what is torn or cut', async () => {
+  const first = await open({ fileMax: 300 });
+  for (let line = 1; line <= 6; line += 1) {
+    first.append(member(`line ${line}`));
+    await first.flushed();
+  }
+  const texts = async (log: AuditLog, count: number): Promise<string[]> =>
+    (await log.newest(count)).map((line) => (JSON.parse(line) as Line).text);
+  expect(readdirSync(directory).length).toBeGreaterThan(2);
+  expect(await texts(first, 3)).toEqual(['line 4', 'line 5', 'line 6']);
+  expect(await first.newest(2)).toEqual(
+    readdirSync(directory)
+      .sort()
+      .flatMap((file) => readFileSync(join(directory, file), 'utf8').split('\n').slice(0, -1))
+      .slice(-2),
+  );
+  await first.close();
+  const last = readdirSync(directory).sort().at(-1) ?? '';
+  writeFileSync(join(directory, last), '{"sequence":7,"torn', { flag: 'a' });
+  const second = await open();
+  expect(await texts(second, 1)).toEqual(['line 6']);
+  second.append(member('x'.repeat(300_000)));
+  second.append(member('short'));
+  await second.flushed();
+  expect(await texts(second, 1)).toEqual(['short']);
+  await second.close();
+});

@@ -6,8 +6,8 @@ import type { Request, Response, Router } from 'express';
 import { isBody, keyFrom, listFrom, placeAfter, reworded, wishFrom } from './key-shapes.js';
 import type { Body } from './key-shapes.js';
 import { keysTarget } from './keys-mount.js';
-import { NoAnswer, relay } from './keys-relay.js';
-import type { RelayedAnswer, RelayedCall } from './keys-relay.js';
+import { NoAnswer, relay } from '../relay.js';
+import type { RelayedAnswer, RelayedCall } from '../relay.js';
 
 /** The newest that the instances know: it shows the size of symmetric keys. */
 const API_VERSION = '2026-04-01';
@@ -96,12 +96,15 @@ async function showList(
 async function ask(
   request: Request,
   response: Response,
-  call: Omit<RelayedCall, 'token' | 'userAgent'>,
+  call: Pick<RelayedCall, 'method' | 'path' | 'body'>,
 ): Promise<Body | undefined> {
   const { pool, token } = keysTarget(response);
   let answer: RelayedAnswer;
   try {
-    answer = await relay(pool, { ...call, token, userAgent: request.get('user-agent') });
+    // Without the secret an instance would take it for a call on the data plane, and not believe the token.
+    if (!pool.relay) throw new NoAnswer(`pool ${pool.name} takes no calls from the control plane`);
+    const { secret } = pool.relay;
+    answer = await relay(pool, { ...call, token, secret, userAgent: request.get('user-agent') });
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
     const outcome =

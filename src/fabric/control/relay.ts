@@ -1,9 +1,9 @@
-// Passes a call on keys on to an instance of the pool, as a client of its own address: over TLS, checked with the pool's
-// root, with the caller's own token, which the instance judges by itself. Says with the fabric's secret where it comes
-// from. Decides nothing.
+// Passes a call on to an instance of the pool, as a client of its own address: over TLS, checked with the pool's root,
+// with the caller's own token, which the instance judges by itself. Decides nothing, and reaches nobody else.
 import { request } from 'node:https';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Pool } from '../../pools/pool.js';
+import type { InstanceProcess } from '../pools/instance-process.js';
+import type { Pool } from '../pools/pool.js';
 
 export interface RelayedCall {
   readonly method: 'GET' | 'POST';
@@ -13,7 +13,18 @@ export interface RelayedCall {
   readonly token: string;
   readonly body?: unknown;
   readonly userAgent?: string | undefined;
+  /** Says that the control plane asks, by the secret that the instances know it by; absent: asks as any client. */
+  readonly secret?: string;
+  /** An address of this machine to ask from, which the pool's firewall judges; the system's choice when absent. */
+  readonly from?: string | undefined;
+  /** Asks this instance only, and not whose turn it is. */
+  readonly instance?: number | undefined;
 }
+
+/** What the relay needs of a pool. */
+export type RelayedPool = Pick<Pool, 'name' | 'host'> & {
+  candidates(): readonly Pick<InstanceProcess, 'instance' | 'report'>[];
+};
 
 export interface RelayedAnswer {
   readonly status: number;
@@ -33,27 +44,29 @@ export class NoAnswer extends Error {
 }
 
 /** Gives what an instance answers, a refusal too. Throws a {@link NoAnswer}. */
-export async function relay(pool: Pool, call: RelayedCall): Promise<RelayedAnswer> {
-  const { relay: known, host } = pool;
-  for (const { report } of pool.candidates()) {
-    if (!report || !known) continue;
+export async function relay(pool: RelayedPool, call: RelayedCall): Promise<RelayedAnswer> {
+  for (const { instance, report } of pool.candidates()) {
+    if (!report || (call.instance !== undefined && call.instance !== instance)) continue;
     try {
-      return await ask(report.port, report.rootCertificate, host, known.secret, call);
+      return await ask(report.port, report.rootCertificate, pool.host, call);
     } catch (error) {
       // It has heard nothing: the next one may be asked.
       if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') continue;
       throw new NoAnswer(`pool ${pool.name} did not answer`, { cause: error });
     }
   }
-  throw new NoAnswer(`no partition of ${pool.name} serves`);
+  throw new NoAnswer(
+    call.instance === undefined
+      ? `no partition of ${pool.name} serves`
+      : `partition ${call.instance} of ${pool.name} does not serve`,
+  );
 }
 
 function ask(
   port: number,
   root: string,
   host: string,
-  secret: string,
-  { method, path, token, body, userAgent }: RelayedCall,
+  { method, path, token, body, userAgent, secret, from }: RelayedCall,
 ): Promise<RelayedAnswer> {
   const sent = body === undefined ? '' : JSON.stringify(body);
   return new Promise((resolve, reject) => {
@@ -67,13 +80,14 @@ function ask(
         method,
         path,
         timeout: PATIENCE_MS,
+        ...(from !== undefined && { localAddress: from }),
         headers: {
           Host: host,
           Authorization: `Bearer ${token}`,
           'Content-Type': 'application/json',
           'Content-Length': Buffer.byteLength(sent),
-          'X-Trivet-Relay': secret,
-          ...(userAgent === undefined ? {} : { 'User-Agent': userAgent }),
+          ...(secret !== undefined && { 'X-Trivet-Relay': secret }),
+          ...(userAgent !== undefined && { 'User-Agent': userAgent }),
         },
       },
       (response) => {
