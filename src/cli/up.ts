@@ -18,6 +18,8 @@ export interface UpOptions {
   pool?: string;
   maxPools?: number;
   movableClock?: true;
+  faults?: true;
+  leaveWithStdin?: true;
   auditOptional?: true;
   /** False: a new pool is left waiting for its security domain. */
   activate?: boolean;
@@ -40,6 +42,7 @@ const ONE_SIGNAL_MS = 500;
 /** `program` is what an instance runs when it is not the real one. */
 export async function up(options: UpOptions, program?: InstanceProgram): Promise<void> {
   const leave = onSignal();
+  if (options.leaveWithStdin) leaveWithStdin();
   const steps = new Steps();
   const module = findModule(options.module);
   const localLogin = options.localLogin ?? true;
@@ -54,6 +57,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.maxPools !== undefined && { poolsMax: options.maxPools }),
     ...(options.movableClock && { movableClock: true }),
+    ...(options.faults && { faults: true }),
     ...(options.auditOptional && { auditOptional: true }),
     activate,
     ...(options.attestor && { attestors: options.attestor }),
@@ -95,6 +99,13 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
 function writeReadyFile(file: string, document: ReadyDocument): void {
   makeDirectory(dirname(resolve(file)));
   writeDurably(resolve(file), `${JSON.stringify(document)}\n`, 0o600);
+}
+
+// Whoever started this holds the other end and is gone, however that ended. The kernel ends the instances with this
+// process.
+function leaveWithStdin(): void {
+  const gone = (): void => process.exit(0);
+  process.stdin.on('end', gone).on('error', gone).resume();
 }
 
 // The first signal asks; the second ends at once, and the instances with it. Programs that wrap us (timeout, npm)

@@ -30,7 +30,7 @@ export interface AuditTrail {
   durable(): Promise<void>;
 }
 
-export interface AuditOptions extends Pick<AuditLogOptions, 'fileMax' | 'waitingMax'> {
+export interface AuditOptions extends Pick<AuditLogOptions, 'fileMax' | 'waitingMax' | 'full'> {
   readonly directory: string;
   readonly pool: string;
   readonly hsm: Hsm;

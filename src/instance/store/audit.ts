@@ -12,6 +12,8 @@ export interface AuditLogOptions {
   readonly fileMax?: number;
   /** Characters that may wait before `stopped` says so; twice as many before lines are lost. */
   readonly waitingMax?: number;
+  /** Whether the disk is to count as full, for tests. */
+  readonly full?: (() => boolean) | undefined;
   /** The log is in doubt: an instance must not go on with it. */
   readonly failed: (error: Error) => void;
   /** `stopped` has changed. */
@@ -26,6 +28,8 @@ const DELAY_MS = 100;
 const BATCH = 1_000;
 /** How often a full disk is tried again. */
 const RETRY_MS = 500;
+/** As the system says it of a disk that is. */
+const NO_SPACE = 'ENOSPC: no space left on device, write';
 
 interface Waiting {
   readonly resolve: () => void;
@@ -147,7 +151,12 @@ export class AuditLog {
     this.#batch = { text, size: text.length - lines.length + 1, waiting: this.#waiting };
     this.#lines = [];
     this.#waiting = [];
-    this.#writer.postMessage(this.#batch.text);
+    this.#write(this.#batch.text);
+  }
+
+  #write(text: AuditBatch): void {
+    if (this.#options.full?.() !== true) this.#writer.postMessage(text);
+    else setImmediate(() => this.#answered({ head: this.#head, error: NO_SPACE, full: true }));
   }
 
   #answered({ head, error, full }: AuditAnswer): void {
@@ -178,7 +187,7 @@ export class AuditLog {
     this.#look();
     this.#wakeIdle();
     const retry = setTimeout(() => {
-      if (this.#batch && !this.#failure) this.#writer.postMessage(this.#batch.text);
+      if (this.#batch && !this.#failure) this.#write(this.#batch.text);
     }, RETRY_MS);
     retry.unref();
   }
