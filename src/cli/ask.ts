@@ -184,7 +184,8 @@ function poolText(pool: PoolStatus): string {
 }
 
 function instanceText(instance: InstanceStatus): string {
-  const { role, inSync, pid, paused, joining, reason } = instance;
+  const { role, inSync, pid, paused, unplugged, joining, reason } = instance;
+  if (unplugged) return 'unplugged';
   if (role === 'down') return `down: ${String(reason)}`;
   const total = joining && joining.total > 0 ? ` of ${joining.total}` : '';
   const state = [

@@ -28,18 +28,22 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['instance/measure.ts', ['instance']],
   // Loads addon and module as an instance would, for who wonders whether one could.
   ['instance/check-module.ts', ['instance']],
-  ['instance/api', ['instance/hsm']],
+  ['instance/api', ['instance/hsm', 'instance/faults']],
   [
     'instance/hsm',
     ['instance/model', 'instance/partition', 'instance/replication', 'instance/store', 'security-domain'],
   ],
   ['instance/partition', ['instance/pkcs11']],
+  // Pure but for who asks: rules, dice and what comes of them.
+  ['instance/faults', []],
   ['instance/model', []],
   ['instance/pkcs11', []],
   ['instance/replication', []],
   ['instance/store', []],
   // The library of that name, for other programs: sessions shared and limited, on top of the room that loads the addon.
   ['pkcs11', ['instance/pkcs11']],
+  // The library of that name, for tests of other programs: speaks to a pool from outside.
+  ['harness', []],
   // Pure: shares, JWE and the file; no socket, no disk.
   ['security-domain', []],
   ['values', []],
