@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -18,7 +19,7 @@ import { HarnessError } from './error.js';
 const POLL_MS = 20;
 const PATIENCE_MS = 180_000;
 const PROGRAM = join(__dirname, '../program/instance/main.js');
-const ADDON = join(__dirname, '../../build/Release/trivet_pkcs11.node');
+const ADDONS = join(__dirname, '../../build/Release');
 
 /** A founded pool that has left in order; `found` makes it at the directory that it is given. */
 export type Found = (directory: string) => Promise<void>;
@@ -58,9 +59,14 @@ export async function copyTemplate(
 
 // Another build, Node.js or module would be refused by the pool as something that it does not trust.
 function nameOf(options: readonly string[]): string {
-  const { size, mtimeMs } = statSync(ADDON);
+  const addons = readdirSync(ADDONS)
+    .filter((name) => name.endsWith('.node'))
+    .map((name) => {
+      const { size, mtimeMs } = statSync(join(ADDONS, name));
+      return [name, size, mtimeMs];
+    });
   const module = process.env['TRIVET_PKCS11_MODULE'] ?? '';
-  const facts = [process.version, module, size, mtimeMs, ...options];
+  const facts = [process.version, module, addons, ...options];
   const hash = createHash('sha256').update(readFileSync(PROGRAM)).update(JSON.stringify(facts));
   return `pool-${hash.digest('hex').slice(0, 16)}`;
 }

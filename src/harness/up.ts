@@ -114,7 +114,7 @@ export class Up {
     const seen = await Promise.race([up.#ready(readyFile), up.#exited, late]);
     clearTimeout(timer);
     if (typeof seen === 'object') {
-      up.#unref();
+      up.#hold('unref');
       return { up, ready: seen };
     }
     await up.kill();
@@ -129,6 +129,7 @@ export class Up {
 
   /** Lets requests finish, and ends when all that was answered is in order on the disk. */
   async stop(): Promise<void> {
+    this.#hold('ref');
     this.#child.kill('SIGTERM');
     await within(this.#exited, STOP_MS);
     await this.kill();
@@ -137,6 +138,8 @@ export class Up {
   /** Ends it and all its processes at once; resolves when none is left. */
   async kill(): Promise<void> {
     if (this.#ended === undefined) {
+      // Whoever waits for this has perhaps nothing else to wait for.
+      this.#hold('ref');
       this.#child.kill('SIGKILL');
       await this.#exited;
     }
@@ -164,11 +167,11 @@ export class Up {
   }
 
   // Who forgets to close a pool is not held by it; it ends with this process.
-  #unref(): void {
-    this.#child.unref();
-    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) {
-      // Pipes to a child are sockets, whatever they are declared as.
-      (stream as Socket | null)?.unref();
+  #hold(how: 'ref' | 'unref'): void {
+    this.#child[how]();
+    // Pipes to a child are sockets, whatever they are declared as.
+    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr] as (Socket | null)[]) {
+      stream?.[how]();
     }
   }
 
