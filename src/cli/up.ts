@@ -1,5 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
+import { Socket } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
 import type { PublishingIssuer, StorageHost, TrustedAttestor } from '../values/messages.js';
 import { holdCeremony, preparePairs } from './ceremony.js';
@@ -105,7 +107,10 @@ function writeReadyFile(file: string, document: ReadyDocument): void {
 // process.
 function leaveWithStdin(): void {
   const gone = (): void => process.exit(0);
-  process.stdin.on('end', gone).on('error', gone).resume();
+  const stdin: Readable = process.stdin;
+  stdin.on('end', gone).on('error', gone).resume();
+  // A start that fails must not wait for it.
+  if (stdin instanceof Socket) stdin.unref();
 }
 
 // The first signal asks; the second ends at once, and the instances with it. Programs that wrap us (timeout, npm)

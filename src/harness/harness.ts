@@ -37,6 +37,8 @@ export interface PoolOptions {
    * may hold what another must not see. Absent: every pool is founded anew.
    */
   readonly template?: string;
+  /** Where the pool's private directory is made; the system's temporary directory when absent. */
+  readonly temporaryDirectory?: string;
   /** Start a blob service beside the pool, for backups (azurite). */
   readonly storage?: boolean;
   /** Path of the PKCS#11 module; TRIVET_PKCS11_MODULE or SoftHSM2 when absent. */
@@ -55,7 +57,7 @@ const START_MS_MAX = 60_000;
  * @throws HarnessError with what to do, and nothing is left.
  */
 export async function startPool(options: PoolOptions = {}): Promise<Pool> {
-  const home = mkdtempSync(join(tmpdir(), 'trivet-pool-')); // mode 0700
+  const home = mkdtempSync(join(options.temporaryDirectory ?? tmpdir(), 'trivet-pool-')); // mode 0700
   const patienceMs = options.startMsMax ?? START_MS_MAX;
   const founding = foundingOptions(options);
   const running = options.storage === true ? ['--storage'] : [];

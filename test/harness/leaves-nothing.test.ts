@@ -1,6 +1,6 @@
 // What is left of pools when they are closed, and when the process that started them dies: nothing that runs, listens,
 // lies on a disk or is held open.
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HarnessError, startPool } from '../../src/harness/harness.js';
+import { HarnessError, startPool, type Pool, type PoolOptions } from '../../src/harness/harness.js';
 import { templates } from './templates.js';
 
 const POOLS = 20;
@@ -23,13 +23,14 @@ const LISTENS = '0A';
 
 /** Where pools of this file are made: others may be starting some at this time. */
 const place = mkdtempSync(join(tmpdir(), 'trivet-left-'));
-const before = process.env['TMPDIR'];
-beforeAll(() => (process.env['TMPDIR'] = place));
-afterAll(() => {
-  if (before === undefined) delete process.env['TMPDIR'];
-  else process.env['TMPDIR'] = before;
-  rmSync(place, { recursive: true, force: true });
+const start = (options: PoolOptions = {}): Promise<Pool> =>
+  startPool({ template: templates(), temporaryDirectory: place, ...options });
+const children: ChildProcess[] = [];
+
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
 });
+afterAll(() => rmSync(place, { recursive: true, force: true }));
 
 /** Processes that have to do with a path below `place`, by what they were told or where they work. */
 function processes(): string[] {
@@ -75,7 +76,7 @@ const countOf = (all: readonly string[]): Record<string, number> =>
 
 test(`${POOLS} pools started and closed leave no process, port, file or handle behind`, async () => {
   // Once before: what a first one loads stays loaded.
-  await (await startPool({ template: templates() })).close();
+  await (await start()).close();
   const handlesBefore = countOf(handles());
   const filesBefore = countOf(openFiles());
   const ports = new Set<number>();
@@ -83,7 +84,7 @@ test(`${POOLS} pools started and closed leave no process, port, file or handle b
   const worker = async (): Promise<void> => {
     while (left > 0) {
       left -= 1;
-      const pool = await startPool({ template: templates() });
+      const pool = await start();
       const { instances } = await pool.status();
       expect((await pool.request('GET', '/keys')).status).toBe(200);
       const uris = [pool.url, pool.controlPlane, ...instances.map(({ uri }) => String(uri))];
@@ -102,7 +103,7 @@ test(`${POOLS} pools started and closed leave no process, port, file or handle b
 }, 300_000);
 
 test('a pool is closed once, however often and whatever state it is in', async () => {
-  const pool = await startPool({ template: templates() });
+  const pool = await start();
   await pool.partition(0).pause();
   await pool.partition(1).kill();
   await Promise.all([pool.close(), pool.close()]);
@@ -114,7 +115,7 @@ test('a pool is closed once, however often and whatever state it is in', async (
 
 test('a pool that does not start says why and what to do, and leaves nothing', async () => {
   const module = join(place, 'none.so');
-  const failed = startPool({ module });
+  const failed = start({ module });
   await expect(failed).rejects.toThrow(HarnessError);
   await expect(failed).rejects.toThrow(
     new RegExp(
@@ -122,9 +123,7 @@ test('a pool that does not start says why and what to do, and leaves nothing', a
       's',
     ),
   );
-  await expect(startPool({ faults: false, performance: 'published' })).rejects.toThrow(
-    'leave out faults: false',
-  );
+  await expect(start({ faults: false, performance: 'published' })).rejects.toThrow('leave out faults: false');
   expect(processes()).toEqual([]);
   expect(readdirSync(place)).toEqual([]);
 });
@@ -137,12 +136,13 @@ test.each(['SIGKILL', 'exit'] as const)(
     writeFileSync(
       program,
       `const { startPool } = require(${JSON.stringify(harness)});
-     startPool({ template: ${JSON.stringify(templates())} }).then((pool) => {
+     startPool(${JSON.stringify({ template: templates(), temporaryDirectory: place })}).then((pool) => {
        console.log(pool.directory);
        ${how === 'exit' ? '' : 'setInterval(() => undefined, 1_000);'}
      });`,
     );
     const child = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    children.push(child);
     const exited = once(child, 'exit');
     const [line] = (await once(child.stdout, 'data')) as [Buffer];
     const directory = line.toString().trim();
