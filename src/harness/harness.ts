@@ -57,9 +57,9 @@ const START_MS_MAX = 60_000;
  * @throws HarnessError with what to do, and nothing is left.
  */
 export async function startPool(options: PoolOptions = {}): Promise<Pool> {
+  const founding = foundingOptions(options);
   const home = mkdtempSync(join(options.temporaryDirectory ?? tmpdir(), 'trivet-pool-')); // mode 0700
   const patienceMs = options.startMsMax ?? START_MS_MAX;
-  const founding = foundingOptions(options);
   const running = options.storage === true ? ['--storage'] : [];
   const directory = join(home, 'data');
   try {

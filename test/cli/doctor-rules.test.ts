@@ -50,7 +50,9 @@ const well: Facts = {
   newestFile: NOW - 1_000,
   openFilesMax: 65_536,
   coreBytesMax: 0,
-  partitions: [{ pool: 'dev', id: 0, role: 'primary', inSync: true, paused: false, reason: undefined }],
+  partitions: [
+    { pool: 'dev', id: 0, role: 'primary', inSync: true, paused: false, unplugged: false, reason: undefined },
+  ],
   waiting: [],
 };
 
