@@ -1,11 +1,12 @@
 // `trivet/harness`: a pool for tests, from any test runner. Founds or copies one in a private directory on free ports,
 // gives what clients need, does harm on request, and leaves nothing behind. Speaks to the pool like any customer.
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FaultRule } from '../values/faults.js';
 import { HarnessError } from './error.js';
+import { makeHome } from './home.js';
 import { Pool } from './pool.js';
 import { copyTemplate } from './template.js';
 import { Up } from './up.js';
@@ -58,7 +59,7 @@ const START_MS_MAX = 60_000;
  */
 export async function startPool(options: PoolOptions = {}): Promise<Pool> {
   const founding = foundingOptions(options);
-  const home = mkdtempSync(join(options.temporaryDirectory ?? tmpdir(), 'trivet-pool-')); // mode 0700
+  const home = makeHome(options.temporaryDirectory ?? tmpdir());
   const patienceMs = options.startMsMax ?? START_MS_MAX;
   const running = options.storage === true ? ['--storage'] : [];
   const directory = join(home, 'data');
