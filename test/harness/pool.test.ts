@@ -1,17 +1,22 @@
 // A pool from the harness, as its user sees it: clients, roles, clock, harm and every kind of fault, on a real pool.
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ClientSecretCredential } from '@azure/identity';
 import { CryptographyClient, KeyClient } from '@azure/keyvault-keys';
 import type { ReadyDocument } from '../../src/cli/document.js';
 import {
+  Faults,
   HarnessError,
   startPool,
   type Answer,
   type Pool,
+  type PoolOptions,
   type PoolStatus,
 } from '../../src/harness/harness.js';
 import { templates } from './templates.js';
+import type * as packed from 'trivet/harness';
 
 let pool: Pool;
 
@@ -278,4 +283,63 @@ describe('faults', () => {
     );
     expect(await pool.faults.show()).toEqual({ rules: [{ latency: { kind: 'constant', ms: 0 } }], seed: 12 });
   });
+});
+
+describe('the command line', () => {
+  const trivet = async (...args: string[]): Promise<{ out: string; err: string }> => {
+    const main = join(__dirname, '../../dist/cli/main.js');
+    const all = [main, ...args, '--data-dir', pool.directory];
+    try {
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, all);
+      return { out: stdout, err: stderr };
+    } catch (error) {
+      return { out: '', err: (error as { stderr: string }).stderr };
+    }
+  };
+
+  test('faults are set from a file, shown and cleared', async () => {
+    const file = join(pool.directory, 'faults.json');
+    writeFileSync(file, JSON.stringify({ rules: [{ performance: 'published' }], seed: 8 }));
+    expect((await trivet('faults', 'set', file)).out).toBe(
+      'pool dev, by seed 8\n  {"performance":"published"}\n',
+    );
+    expect((await trivet('faults', 'show', '--json')).out).toBe(
+      '{"rules":[{"performance":"published"}],"seed":8}\n',
+    );
+    writeFileSync(file, '{ rules: ');
+    expect((await trivet('faults', 'set', file)).err).toMatch(/^trivet: .*faults\.json is no JSON: /);
+    expect((await trivet('faults', 'set', join(pool.directory, 'none'))).err).toMatch(
+      /none cannot be read: ENOENT/,
+    );
+    expect((await trivet('faults', 'clear')).out).toBe('pool dev suffers nothing\n');
+  });
+
+  test('a partition is unplugged, shown as such, and plugged in again', async () => {
+    expect((await trivet('partition', 'unplug', '2')).out).toMatch(
+      /^partition 2 of dev unplugged \(process \d+\)\n$/,
+    );
+    expect((await trivet('status')).out).toMatch(/^ {2}partition 2 {2}unplugged$/m);
+    expect((await trivet('partition', 'replug', '2')).out).toMatch(/^partition 2 of dev plugged in again/);
+  });
+});
+
+test('a performance profile is kept whatever else is set, and cleared', async () => {
+  const calls: unknown[] = [];
+  const faults = new Faults([{ performance: 'published' }], (method, wish) => {
+    calls.push([method, wish]);
+    return Promise.resolve({ rules: [], seed: 0 });
+  });
+  const latency = { kind: 'constant', ms: 1 } as const;
+  await faults.set({ latency }, 3);
+  await faults.clear();
+  expect(calls).toEqual([
+    ['PUT', { rules: [{ performance: 'published' }, { latency }], seed: 3 }],
+    ['PUT', { rules: [{ performance: 'published' }] }],
+  ]);
+});
+
+test('the package has what is tested here', () => {
+  const options: packed.PoolOptions = { faults: true } satisfies PoolOptions;
+  const names: readonly (keyof typeof packed)[] = ['startPool', 'HarnessError', 'Pool'];
+  expect([options, ...names]).toHaveLength(4);
 });
