@@ -35,6 +35,7 @@ export async function copyTemplate(
   found: Found,
 ): Promise<void> {
   mkdirSync(templates, { recursive: true, mode: 0o700 });
+  refuseShared(templates);
   const template = join(templates, nameOf(options));
   const end = performance.now() + PATIENCE_MS;
   while (!existsSync(template)) {
@@ -55,6 +56,13 @@ export async function copyTemplate(
     }
   }
   cpSync(template, directory, { recursive: true });
+}
+
+// Whoever can write there gives pools their keys, and whoever can read there has them.
+function refuseShared(templates: string): void {
+  const { uid, mode } = statSync(templates);
+  if (uid === process.getuid?.() && (mode & 0o077) === 0) return;
+  throw new HarnessError(`${templates} must be yours and closed to all others: chmod 700 ${templates}`);
 }
 
 // Another build, Node.js or module would be refused by the pool as something that it does not trust.

@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readFileSync,
@@ -123,6 +124,10 @@ test('a pool that does not start says why and what to do, and leaves nothing', a
       's',
     ),
   );
+  const shared = mkdtempSync(join(tmpdir(), 'trivet-shared-'));
+  chmodSync(shared, 0o755);
+  await expect(start({ template: shared })).rejects.toThrow(`chmod 700 ${shared}`);
+  rmSync(shared, { recursive: true });
   await expect(start({ faults: false, performance: 'published' })).rejects.toThrow('leave out faults: false');
   expect(processes()).toEqual([]);
   expect(readdirSync(place)).toEqual([]);
