@@ -8,6 +8,7 @@ const LONGEST = [
   'scenarios/kills',
   'scenarios/members',
   'scenarios/',
+  'harness/',
   'model/',
   'clients/',
   'contract/',
