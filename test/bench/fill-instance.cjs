@@ -89,9 +89,9 @@ function templatesIn(database, prefix) {
 }
 
 function mutationOf(template, name, { id, version }, time) {
-  const { spec, public: part, blob, operations } = template;
+  const { spec, public: part, blob, operations, tags } = template;
   const sealed = { id: `${name}/${version}`, spec, public: part, blob };
-  return { kind: 'KeyVersionCreated', id, time, name, version, sealed, operations, enabled: true };
+  return { kind: 'KeyVersionCreated', id, time, name, version, sealed, operations, enabled: true, ...(tags && { tags }) };
 }
 
 function fill(database, { keys, versions, templates: prefix, seed, time: now }) {

@@ -1,8 +1,8 @@
 /** @jest-environment ./test/native/token-environment.cjs */
-// A process may end in the middle of native calls, in any way that JavaScript has.
+// A process may end in the middle of native calls, in any way that JavaScript has. TRIVET_LEAVES says how often each.
 import { runMany, type Outcome } from './program.js';
 
-const TIMES = 30;
+const TIMES = Number(process.env['TRIVET_LEAVES'] ?? 10);
 const MINUTES = 60_000;
 
 function ends(outcomes: readonly Outcome[]): string[] {
@@ -10,7 +10,7 @@ function ends(outcomes: readonly Outcome[]): string[] {
 }
 
 test(
-  'process.exit with calls in flight: clean, 30 times',
+  `process.exit with calls in flight: clean, ${TIMES} times`,
   async () => {
     const outcomes = await runMany(TIMES, 'leave.cjs', ['exit']);
     expect(ends(outcomes)).toEqual(['code 0, signal -']);
@@ -19,7 +19,7 @@ test(
 );
 
 test(
-  'an uncaught throw with calls in flight: its own exit code and message, 30 times',
+  `an uncaught throw with calls in flight: its own exit code and message, ${TIMES} times`,
   async () => {
     const outcomes = await runMany(TIMES, 'leave.cjs', ['throw']);
     expect(ends(outcomes)).toEqual(['code 1, signal -']);
@@ -29,7 +29,7 @@ test(
 );
 
 test(
-  'close with calls in flight: waits for them, refuses the rest, 30 times',
+  `close with calls in flight: waits for them, refuses the rest, ${TIMES} times`,
   async () => {
     const outcomes = await runMany(TIMES, 'leave.cjs', ['close']);
     expect(outcomes.map(({ stderr }) => stderr).join('')).toBe('');
@@ -39,7 +39,7 @@ test(
 );
 
 test(
-  'workers terminated with calls in flight: no crash and no session left behind, 30 times',
+  `workers terminated with calls in flight: no crash and no session left behind, ${TIMES} times`,
   async () => {
     const outcomes = await runMany(TIMES, 'terminate.cjs', []);
     expect(outcomes.map(({ stderr }) => stderr).join('')).toBe('');

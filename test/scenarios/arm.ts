@@ -16,7 +16,7 @@ export class Arm {
 
   /** As the administrator. */
   static async of(pool: TestPool): Promise<Arm> {
-    return new Arm(pool, await controlClient(pool));
+    return new Arm(pool, await pool.control());
   }
 
   /** `path` is below the subscription. */
@@ -76,17 +76,6 @@ export class Arm {
       token: token ?? (await this.pool.token()),
     });
   }
-}
-
-/** The control plane with a token for it, the administrator's unless another is given. */
-export async function controlClient(pool: TestPool, token?: string): Promise<Client> {
-  const { controlPlane, caFile } = pool.ready;
-  return new Client({
-    host: 'localhost',
-    port: Number(new URL(controlPlane).port),
-    ca: readFileSync(caFile, 'utf8'),
-    token: token ?? (await pool.token(pool.admin, `${controlPlane}/.default`)),
-  });
 }
 
 /** Where the data plane of a pool says that it is. */

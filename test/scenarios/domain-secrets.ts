@@ -34,9 +34,7 @@ export function secretsOf(domain: string, pairs: readonly KeyFiles[]): DomainSec
   const items = new Map(readFileIndependently(domain, pairs));
   const payload = Buffer.from(items.get(DOMAIN_ITEM) ?? '', 'hex');
   const wrappingKey = payload.subarray(0, KEY_BYTES);
-  const opening = createDecipheriv('id-aes256-wrap-pad', wrappingKey, Buffer.from('a65959a6', 'hex'));
-  const key = Buffer.concat([opening.update(payload.subarray(KEY_BYTES)), opening.final()]);
-  if (key.length !== KEY_BYTES) throw new Error(`a data-wrapping key of ${key.length} bytes`);
+  const key = unwrapped(payload);
   return {
     passing: [
       ...mastersOf(master),
@@ -45,6 +43,23 @@ export function secretsOf(domain: string, pairs: readonly KeyFiles[]): DomainSec
     ],
     lasting: [{ name: 'data-wrapping key', bytes: key }],
   };
+}
+
+/** The items of a security domain file with the data-wrapping key itself: in each file another key wraps it. */
+export function itemsOf(domain: string, pairs: readonly KeyFiles[]): [tag: string, hex: string][] {
+  return readFileIndependently(domain, pairs).map(([tag, hex]) => [
+    tag,
+    tag === DOMAIN_ITEM ? unwrapped(Buffer.from(hex, 'hex')).toString('hex') : hex,
+  ]);
+}
+
+/** The data-wrapping key in an item: the wrapping key, then what it wraps. */
+function unwrapped(payload: Buffer): Buffer {
+  const wrappingKey = payload.subarray(0, KEY_BYTES);
+  const opening = createDecipheriv('id-aes256-wrap-pad', wrappingKey, Buffer.from('a65959a6', 'hex'));
+  const key = Buffer.concat([opening.update(payload.subarray(KEY_BYTES)), opening.final()]);
+  if (key.length !== KEY_BYTES) throw new Error(`a data-wrapping key of ${key.length} bytes`);
+  return key;
 }
 
 /** The key pairs that {@link custodians} finds in a directory. */

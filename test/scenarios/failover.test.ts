@@ -3,7 +3,7 @@
 // repeats a run.
 import { randomBytes } from 'node:crypto';
 import { at, ConnectionLost, Dice, seedOf, TestPool, until, type Client } from './pool.js';
-import { Watch } from './instances.js';
+import { Watch } from './watch.js';
 import { base64url, bytesAt, codeOf, digestOf, isSignature, publicKeyOf } from './witness.js';
 
 const KILLS = Number(process.env['TRIVET_FAILOVERS'] ?? 3);
@@ -66,7 +66,7 @@ async function wrongIn(client: Client, names: readonly string[]): Promise<string
 
 /** The same for all three, each asked at its own address. */
 async function wrongAnywhere(watch: Watch, names: readonly string[]): Promise<string[]> {
-  const clients = await watch.clients();
+  const clients = await watch.clientsOfEach(await pool.token());
   const all = await Promise.all(clients.map((client) => wrongIn(client, names)));
   clients.forEach((client) => client.close());
   return all.flatMap((wrong, instance) => wrong.map((one) => `instance ${instance}: ${one}`));
@@ -90,7 +90,7 @@ test(
         allowed = goal + CLIENTS;
         await soon('there is work to lose', () => CREATED.size >= goal);
         const victim = dice.below(3);
-        const { pid } = (await watch.instances())[victim] ?? { pid: null };
+        const { pid } = await watch.instance(victim);
         if (pid === null) throw new Error(`instance ${victim} does not live before kill ${kill}`);
         const before = CREATED.size;
         allowed = before + WORK_MEANWHILE;
@@ -110,7 +110,7 @@ test(
     }
     const wrong = await wrongAnywhere(watch, [...CREATED.keys()]);
     expect({ seed: SEED, wrong }).toEqual({ seed: SEED, wrong: [] });
-    watch.close();
+    watch.end();
     process.stderr.write(`${KILLS} kills during writes, ${CREATED.size} acknowledged keys, seed ${SEED}\n`);
     await pool.stop();
   },

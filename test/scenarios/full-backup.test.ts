@@ -11,8 +11,9 @@ import { at, ConnectionLost, TestPool, text, until, type Answer, type Client } f
 import { makeKeys, useKey, type Made } from './use.js';
 
 const MINUTE = 60_000;
-/** Several parts, and dozens of changes that bring them. */
-const FILLED = { keys: 400, versions: 6 };
+/** With what they are labelled: several parts, and a dozen changes that bring them. */
+const FILLED = { keys: 200, versions: 4 };
+const TAGS = Object.fromEntries(Array.from({ length: 15 }, (_, place) => [`tag-${place}`, 'x'.repeat(256)]));
 const POLL_MS = 25;
 
 const safe = mkdtempSync(join(tmpdir(), 'trivet-safe-'));
@@ -33,7 +34,7 @@ beforeAll(async () => {
   source.options = []; // it keeps what it was made with
   const client = await source.client();
   for (const kty of ['EC', 'oct', 'RSA'])
-    expect((await client.call('POST', `/keys/template-${kty}/create`, { kty })).status).toBe(200);
+    expect((await client.call('POST', `/keys/template-${kty}/create`, { kty, tags: TAGS })).status).toBe(200);
   await source.stop();
   fill(source.directory);
   await source.start();

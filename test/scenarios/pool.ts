@@ -16,6 +16,7 @@ const MAIN = join(__dirname, '../../dist/cli/main.js');
 /** No answer within this is a hang. */
 const PATIENCE_MS = 30_000;
 const POLL_MS = 10;
+const STATUS_POLL_MS = 60;
 export const API_VERSION = '7.6';
 
 /** Waits for a condition; fails when it does not come true in time. */
@@ -215,12 +216,13 @@ export class TestPool {
 
   /** Waits until all three instances take part; from then on {@link instancePids} are those that do. */
   async inSync(): Promise<void> {
-    await until('all three are in sync', () => {
-      const { status, out } = this.command('status', '--json');
-      if (status !== 0) return false;
-      const { pools } = JSON.parse(out) as ReadyDocument;
-      this.#ready = { ...this.ready, pools };
-      return pools.every(({ instances }) => instances.every(({ inSync }) => inSync));
+    const control = await this.control();
+    await until('all three are in sync', async () => {
+      const pools = await statusOf(control);
+      if (pools) this.#ready = { ...this.ready, pools };
+      const whole = pools?.every(({ instances }) => instances.every(({ inSync }) => inSync)) === true;
+      if (!whole) await new Promise((resolve) => setTimeout(resolve, STATUS_POLL_MS));
+      return whole;
     });
   }
 
@@ -308,6 +310,17 @@ export class TestPool {
     return new Client({ ...this.address(), token, keepAlive: options.keepAlive ?? false });
   }
 
+  /** A client of the control plane, with the administrator's token unless another is given. */
+  async control(token?: string): Promise<Client> {
+    const { controlPlane, caFile } = this.ready;
+    return new Client({
+      host: 'localhost',
+      port: Number(new URL(controlPlane).port),
+      ca: readFileSync(caFile, 'utf8'),
+      token: token ?? (await this.token(this.admin, `${controlPlane}/.default`)),
+    });
+  }
+
   address(): Address {
     const { hostname, port } = this.uri;
     return { host: hostname, port: Number(port), ca: readFileSync(this.ready.caFile, 'utf8') };
@@ -355,6 +368,17 @@ export class TestPool {
       if (!client) throw new Error(`no connection came to instance ${instance}`);
       return client;
     });
+  }
+}
+
+/** Undefined while the fabric does not say. */
+async function statusOf(control: Client): Promise<ReadyDocument['pools'] | undefined> {
+  try {
+    const { status, body } = await control.send('GET', '/trivet/status');
+    return status === 200 ? (at(body, 'pools') as ReadyDocument['pools']) : undefined;
+  } catch (error) {
+    if (error instanceof ConnectionLost) return undefined;
+    throw error;
   }
 }
 

@@ -1,10 +1,9 @@
 // Disaster: all three instances and their directories are gone, and with the custodians and the backups everything
 // comes back. What it is checked with is not ours: Node's crypto, and a reader written from the format alone.
-import { createDecipheriv, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readFileIndependently } from '../security-domain/independent-reader.js';
 import {
   backups,
   blobFor,
@@ -15,6 +14,7 @@ import {
   takeCryptoRoles,
   waitingPool,
 } from './ceremonies.js';
+import { itemsOf, pairsIn } from './domain-secrets.js';
 import { at, TestPool } from './pool.js';
 import { makeKeys, useKey, type Made } from './use.js';
 import { codeOf } from './witness.js';
@@ -125,7 +125,7 @@ test(
           ...['--quorum', '2', '--out', out],
         ),
       );
-      expect(itemsOf(out)).toEqual(itemsOf(domain));
+      expect(contentsOf(out)).toEqual(contentsOf(domain));
     } finally {
       await pool.remove();
     }
@@ -149,21 +149,6 @@ test(
   MINUTE,
 );
 
-/** The internal keys, and the data-wrapping key itself: it is wrapped under a new key each time. */
-function itemsOf(file: string): unknown {
-  const pairs = [1, 2].map((number) => ({
-    certificate: readFileSync(join(safe, `custodian-${number}.cer`), 'latin1'),
-    privateKey: readFileSync(join(safe, `custodian-${number}.key`), 'latin1'),
-  }));
-  return readFileIndependently(readFileSync(file, 'utf8'), pairs).map(([tag, hex]) =>
-    tag === 'trivet_data_wrapping_key' ? [tag, unwrapped(Buffer.from(hex, 'hex'))] : [tag, hex],
-  );
-}
-
-function unwrapped(payload: Buffer): string {
-  const iv = Buffer.from('a65959a6', 'hex');
-  const opening = createDecipheriv('id-aes256-wrap-pad', payload.subarray(0, 32), iv);
-  const key = Buffer.concat([opening.update(payload.subarray(32)), opening.final()]);
-  expect(key).toHaveLength(32);
-  return key.toString('hex');
+function contentsOf(file: string): unknown {
+  return itemsOf(readFileSync(file, 'utf8'), pairsIn(safe));
 }

@@ -12,7 +12,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { Arm, DELETED, HSMS, controlClient } from './arm.js';
+import { Arm, DELETED, HSMS } from './arm.js';
 import { makeCustodians, must, takeCryptoRoles } from './ceremonies.js';
 import { ConnectionLost, TestPool, at, isAlive, processesIn, until } from './pool.js';
 import type { Client } from './pool.js';
@@ -171,8 +171,8 @@ test('resources: a token of one plane does not open the other', async () => {
   const controlToken = await pool.token(pool.admin, `${controlPlane}/.default`);
   const dataToken = await pool.token();
   const path = `/subscriptions/${subscriptionId}${HSMS}/dev?api-version=2025-05-01`;
-  expect((await (await controlClient(pool, controlToken)).call('GET', path)).status).toBe(200);
-  expect((await (await controlClient(pool, dataToken)).call('GET', path)).status).toBe(401);
+  expect((await (await pool.control(controlToken)).call('GET', path)).status).toBe(200);
+  expect((await (await pool.control(dataToken)).call('GET', path)).status).toBe(401);
   expect((await (await arm.dataClient('dev', dataToken)).call('GET', '/keys')).status).toBe(200);
   expect((await (await arm.dataClient('dev', controlToken)).call('GET', '/keys')).status).toBe(401);
 });
@@ -202,7 +202,7 @@ test('resources: an owner of the subscription has no right to keys, and an admin
   const { controlPlane } = pool.ready;
   const scope = `${controlPlane}/.default`;
   const armOf = async (who: typeof owner): Promise<Arm> =>
-    new Arm(pool, await controlClient(pool, await pool.token(who, scope)));
+    new Arm(pool, await pool.control(await pool.token(who, scope)));
   expect((await (await armOf(owner)).ask('GET', `${HSMS}/dev`)).status).toBe(200);
   expect((await (await arm.dataClient('dev', await pool.token(owner))).call('GET', '/keys')).status).toBe(
     403,

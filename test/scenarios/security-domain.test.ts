@@ -1,5 +1,6 @@
 // Ceremonies with real pools: who is first wins, on whichever instance; a pool waits for as long as it is left waiting;
-// and killed in the middle of any of it, it goes on. TRIVET_CEREMONY_KILLS says how often, TRIVET_SEED repeats a run.
+// and killed in the middle of any of it, it goes on. TRIVET_CEREMONY_KILLS says how often each of it is killed; without
+// it `up` is, one of the calls and one of the races, drawn by the seed. TRIVET_SEED repeats a run.
 import { cpSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,11 +17,12 @@ import {
   waitingPool,
 } from './ceremonies.js';
 import { at, Client, ConnectionLost, Dice, seedOf, TestPool, text, type Answer } from './pool.js';
+import { itemsOf } from './domain-secrets.js';
 import { useKey, type Made } from './use.js';
 import { codeOf } from './witness.js';
 
 const MINUTE = 60_000;
-const KILLS = Number(process.env['TRIVET_CEREMONY_KILLS'] ?? 1);
+const ROUNDS = process.env['TRIVET_CEREMONY_KILLS'];
 const SEED = seedOf('TRIVET_SEED');
 /** About as long as an upload takes here, and as long as a start. */
 const UPLOAD_MS = 1_500;
@@ -60,12 +62,12 @@ function upload(client: Client, value: string): Promise<Answer> {
 }
 
 /** What two of the custodians who are not the lost pool's find in a file. */
-function openedByOthers(file: string): ReturnType<typeof readFileIndependently> {
+function openedByOthers(file: string): ReturnType<typeof itemsOf> {
   const pair = [1, 3].map((number) => ({
     certificate: readFileSync(join(safe, 'others', `custodian-${number}.cer`), 'latin1'),
     privateKey: readFileSync(join(safe, 'others', `custodian-${number}.key`), 'latin1'),
   }));
-  return readFileIndependently(file, pair);
+  return itemsOf(file, pair);
 }
 
 /** Every instance answers for the same domain: the lost one's, or the pool's own. Gives which. */
@@ -98,14 +100,16 @@ test(
     const pool = await waitingPool();
     try {
       const answers = await Promise.all((await pool.clientOfEach()).map((client) => download(client)));
-      expect(answers.map(({ status }) => status).sort()).toEqual([202, 409, 409]);
-      const file = text(answers.find(({ status }) => status === 202)?.body, 'value');
-      for (const { status, text: words } of answers)
-        if (status === 409) expect(words).not.toContain('EncData');
-      expect(openedByOthers(file).map(([tag]) => tag)).toEqual([
-        'trivet_data_wrapping_key',
-        'trivet_internal_keys',
-      ]);
+      // On a machine that is busy one may begin when another has ended: a download once more, of the same domain.
+      const [first, ...more] = answers
+        .filter(({ status }) => status === 202)
+        .map(({ body }) => openedByOthers(text(body, 'value')));
+      expect(first?.map(([tag]) => tag)).toEqual(['trivet_data_wrapping_key', 'trivet_internal_keys']);
+      for (const each of more) expect(each).toEqual(first);
+      for (const { status, text: words } of answers.filter(({ status }) => status !== 202)) {
+        expect(status).toBe(409);
+        expect(words).not.toContain('EncData');
+      }
       for (const client of await pool.clientOfEach()) {
         const { status, body } = await client.call('GET', '/securitydomain/download/pending');
         expect([status, at(body, 'status')]).toEqual([200, 'Success']);
@@ -218,7 +222,8 @@ test(
 
 describe(`ceremony: killed in the middle (seed ${SEED})`, () => {
   const dice = new Dice(SEED);
-  const rounds = Array.from({ length: KILLS }, (_, round) => round);
+  const rounds = Array.from({ length: Number(ROUNDS ?? 1) }, (_, round) => round);
+  const drawn = <T>(kinds: readonly T[]): readonly T[] => (ROUNDS === undefined ? [dice.pick(kinds)] : kinds);
   const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
   test.each(rounds)(
@@ -261,7 +266,8 @@ describe(`ceremony: killed in the middle (seed ${SEED})`, () => {
     }
   };
 
-  test.each(rounds.flatMap((round) => (['upload', 'download'] as const).map((what) => ({ what, round }))))(
+  const calls = drawn(['upload', 'download'] as const);
+  test.each(rounds.flatMap((round) => calls.map((what) => ({ what, round }))))(
     '$what, round $round: it has happened on all instances or on none, and what was answered stands',
     async ({ what }) => {
       const pool = await waitingPool();
@@ -302,11 +308,11 @@ describe(`ceremony: killed in the middle (seed ${SEED})`, () => {
     2 * MINUTE,
   );
 
-  const races = [
+  const races = drawn([
     ['download', 'download'],
     ['upload', 'download'],
     ['upload', 'upload'],
-  ] as const;
+  ] as const);
   const turns = rounds.flatMap((round) =>
     races.map((race) => ({ race: race.join(' and '), asks: race, round })),
   );

@@ -1,8 +1,7 @@
 // Watches a running pool as its owner does, over the control port: who is in sync, why somebody is not, whether all
 // hold the same. Also causes the faults that can be asked for.
-import { readFileSync } from 'node:fs';
 import type { InstanceStatus, PoolDigest, PoolStatus } from '../../src/fabric/pools/pool.js';
-import { at, Client, ConnectionLost, until, type Answer, type TestPool } from './pool.js';
+import { at, Client, ConnectionLost, isAlive, until, type Answer, type TestPool } from './pool.js';
 
 const POLL_MS = 60;
 /** Nothing that heals takes longer, on a machine that is busy with other things. */
@@ -18,10 +17,10 @@ export class Watch {
   readonly #timer: NodeJS.Timeout;
   #asking = false;
 
-  private constructor(pool: TestPool, options: Client['options']) {
+  private constructor(pool: TestPool, orders: Client) {
     this.#pool = pool;
-    this.#client = new Client({ ...options, keepAlive: true });
-    this.#orders = new Client(options);
+    this.#client = new Client({ ...orders.options, keepAlive: true });
+    this.#orders = orders;
     // Between the end of an instance and its return lies a start, which takes many times as long as this.
     this.#timer = setInterval(() => {
       if (this.#asking) return;
@@ -33,11 +32,9 @@ export class Watch {
     }, POLL_MS);
   }
 
+  /** Of the present run of the fabric. */
   static async of(pool: TestPool): Promise<Watch> {
-    const port = Number(new URL(pool.ready.controlPlane).port);
-    const token = await pool.token(pool.admin, `https://localhost:${port}/.default`);
-    const ca = readFileSync(pool.ready.caFile, 'utf8');
-    return new Watch(pool, { host: 'localhost', port, ca, token });
+    return new Watch(pool, await pool.control());
   }
 
   /** Before the pool is stopped. */
@@ -98,6 +95,12 @@ export class Watch {
         cause: error,
       });
     }
+  }
+
+  /** All three live, serve and are in sync. */
+  async isWhole(): Promise<boolean> {
+    const { instances } = await this.status();
+    return instances.every(({ pid, inSync, uri }) => pid !== null && isAlive(pid) && inSync && uri !== null);
   }
 
   /** Waits until all three are in sync, `id` in another process than `pid`. */

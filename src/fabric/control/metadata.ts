@@ -20,35 +20,33 @@ function endpoints({ base, tenantId }: CloudFacts): Record<string, unknown> {
   };
 }
 
-/** The newer form, a list of clouds with one in it. */
-function clouds({ base, tenantId, domain, dataPort }: CloudFacts): Record<string, unknown>[] {
-  return [
-    {
-      name: 'Trivet',
-      portal: base,
-      resourceManager: base,
-      authentication: authentication(base, tenantId),
-      graph: `${base}/`,
-      graphAudience: `${base}/`,
-      microsoftGraphResourceId: `${base}/`,
-      batch: `${base}/`,
-      gallery: `${base}/`,
-      media: `${base}/`,
-      sqlManagement: `${base}/`,
-      activeDirectoryDataLake: `${base}/`,
-      vmImageAliasDoc: `${base}/`,
-      // Clients put a dot before these themselves. The ports are part of the suffix; clients append it as it is.
-      suffixes: {
-        mhsmDns: `${domain}:${dataPort}`,
-        keyVaultDns: `vault.localhost:${dataPort}`,
-        storage: 'core.localhost',
-        sqlServerHostname: 'database.localhost',
-        acrLoginServer: 'azurecr.localhost',
-        azureDataLakeStoreFileSystem: 'azuredatalakestore.localhost',
-        azureDataLakeAnalyticsCatalogAndJob: 'azuredatalakeanalytics.localhost',
-      },
+/** What the newer forms say of the cloud. */
+function cloud({ base, tenantId, domain, dataPort }: CloudFacts): Record<string, unknown> {
+  return {
+    name: 'Trivet',
+    portal: base,
+    resourceManager: base,
+    authentication: authentication(base, tenantId),
+    graph: `${base}/`,
+    graphAudience: `${base}/`,
+    microsoftGraphResourceId: `${base}/`,
+    batch: `${base}/`,
+    gallery: `${base}/`,
+    media: `${base}/`,
+    sqlManagement: `${base}/`,
+    activeDirectoryDataLake: `${base}/`,
+    vmImageAliasDoc: `${base}/`,
+    // Clients put a dot before these themselves. The ports are part of the suffix; clients append it as it is.
+    suffixes: {
+      mhsmDns: `${domain}:${dataPort}`,
+      keyVaultDns: `vault.localhost:${dataPort}`,
+      storage: 'core.localhost',
+      sqlServerHostname: 'database.localhost',
+      acrLoginServer: 'azurecr.localhost',
+      azureDataLakeStoreFileSystem: 'azuredatalakestore.localhost',
+      azureDataLakeAnalyticsCatalogAndJob: 'azuredatalakeanalytics.localhost',
     },
-  ];
+  };
 }
 
 function authentication(base: string, tenantId: string): Record<string, unknown> {
@@ -61,8 +59,14 @@ function authentication(base: string, tenantId: string): Record<string, unknown>
   };
 }
 
-/** The document in the form of the asked version; the list came in 2018. */
+/**
+ * The document in the form of the asked version. A list of clouds came in 2018, one cloud by itself in 2022: Terraform
+ * asks for that, puts the tenant behind the address of the login, and knows nothing of ADFS.
+ */
 export function metadata(facts: CloudFacts, apiVersion: unknown): unknown {
   const version = typeof apiVersion === 'string' ? apiVersion : '';
-  return version >= '2018' ? clouds(facts) : endpoints(facts);
+  if (version < '2018') return endpoints(facts);
+  if (version < '2022') return [cloud(facts)];
+  const authentication = { audiences: [`${facts.base}/`], tenant: facts.tenantId, identityProvider: 'AAD' };
+  return { ...cloud(facts), authentication: { loginEndpoint: facts.base, ...authentication } };
 }

@@ -124,11 +124,12 @@ export class CommittedState<Tables extends object> {
       }
       const reader = this.#reader(table);
       if (reader.count !== undefined) {
-        const before = this.#record(reader, id) === undefined ? 0 : 1;
+        const before = isThere(reader, id) ? 1 : 0;
         reader.count += (value === null ? 0 : 1) - before;
       }
       reader.recent.set(id, { index, record: value });
-      reader.cache.set(id, { record: value });
+      // What nobody has read may be read by nobody: a restore writes as much again as the pool holds.
+      if (reader.cache.has(id)) reader.cache.set(id, { record: value });
     }
   }
 
@@ -208,6 +209,12 @@ function storedTable(database: Connection, name: string): Stored {
     ids: (after, limit) => idsAfter.all(after, limit) as string[],
     count: () => count.get() as number,
   };
+}
+
+/** Without keeping it in memory. */
+function isThere({ cache, recent, stored }: TableReader, id: string): boolean {
+  const known = cache.peek(id) ?? recent.get(id);
+  return known ? known.record !== null : stored.record(id) !== undefined;
 }
 
 function emptyReader(stored: Stored): TableReader {

@@ -7,7 +7,8 @@ import type { TestPool } from '../../scenarios/pool.js';
 
 const PATIENCE_MS = 150_000;
 
-function resolver(): string {
+/** The library with which names lead where a file of hosts says. */
+export function resolver(): string {
   const folders = readdirSync('/usr/lib').map((name) => join('/usr/lib', name));
   const found = ['/usr/lib', '/usr/lib64', ...folders]
     .map((folder) => join(folder, 'libnss_wrapper.so'))

@@ -205,6 +205,16 @@ test('control: the metadata document comes in the form of the asked version', as
       suffixes: { mhsmDns: `managedhsm.localhost:${dataPort}` },
     },
   ]);
+  // Terraform's provider reads one object, and asks for its token at {loginEndpoint}/{tenant}/oauth2/v2.0/token.
+  const one = await started.ask('/metadata/endpoints?api-version=2022-09-01');
+  const { tenantId } = started.fabric.status();
+  expect(one.json).toMatchObject({
+    name: 'Trivet',
+    resourceManager: started.base,
+    microsoftGraphResourceId: `${started.base}/`,
+    authentication: { loginEndpoint: started.base, tenant: tenantId, identityProvider: 'AAD' },
+    suffixes: { mhsmDns: `managedhsm.localhost:${dataPort}` },
+  });
 });
 
 test('control: the administrator sees the subscription', async () => {
