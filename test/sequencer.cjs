@@ -9,6 +9,7 @@ const LONGEST = [
   'scenarios/members',
   'docs/tutorials',
   'scenarios/',
+  'harness/',
   'model/',
   'clients/',
   'docs/',

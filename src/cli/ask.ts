@@ -7,6 +7,7 @@ import type { FabricStatus } from '../fabric/control/management.js';
 import { Places, readAdmin, readRunning } from '../fabric/pools/estate.js';
 import type { Running } from '../fabric/pools/estate.js';
 import { MEMBERS } from '../fabric/pools/pool-file.js';
+import type { FaultSettings } from '../values/faults.js';
 import type { Subscription } from '../fabric/resources/state.js';
 import type { InstanceStatus, PoolDigest, PoolStatus } from '../fabric/pools/pool.js';
 import { readyDocument } from './document.js';
@@ -37,7 +38,7 @@ export async function status(dataDirectory: string, json: boolean): Promise<void
 
 export async function inflict(
   dataDirectory: string,
-  fault: 'kill' | 'pause' | 'resume' | 'wipe',
+  fault: 'kill' | 'pause' | 'resume' | 'wipe' | 'unplug' | 'replug',
   id: string,
   pool: string | undefined,
   json: boolean,
@@ -46,9 +47,38 @@ export async function inflict(
   const name = pool ?? onlyPool((await fabric.status()).pools);
   const path = `/trivet/pools/${encodeURIComponent(name)}/partitions/${encodeURIComponent(id)}/${fault}`;
   const done = (await fabric.call('POST', path)) as { id: number; pid: number | null };
-  const past = { kill: 'killed', pause: 'paused', resume: 'resumed', wipe: 'wiped' }[fault];
+  const past = PAST[fault];
   const process = done.pid === null ? '' : ` (process ${done.pid})`;
   print(json ? JSON.stringify(done) : `partition ${done.id} of ${name} ${past}${process}`);
+}
+
+const PAST = {
+  kill: 'killed',
+  pause: 'paused',
+  resume: 'resumed',
+  wipe: 'wiped',
+  unplug: 'unplugged',
+  replug: 'plugged in again',
+};
+
+/** Shows, changes or ends what a pool suffers on request. */
+export async function showFaults(
+  dataDirectory: string,
+  pool: string | undefined,
+  method: 'GET' | 'PUT' | 'DELETE',
+  wish: unknown,
+  json: boolean,
+): Promise<void> {
+  const fabric = await connect(dataDirectory);
+  const name = pool ?? onlyPool((await fabric.status()).pools);
+  const path = `/trivet/pools/${encodeURIComponent(name)}/faults`;
+  const found = (await fabric.call(method, path, wish)) as FaultSettings;
+  print(json ? JSON.stringify(found) : faultsText(name, found));
+}
+
+function faultsText(name: string, { rules, seed }: FaultSettings): string {
+  if (rules.length === 0) return `pool ${name} suffers nothing`;
+  return [`pool ${name}, by seed ${seed}`, ...rules.map((rule) => `  ${JSON.stringify(rule)}`)].join('\n');
 }
 
 /** Starts a pool's partitions again, one after the other; returns when all three are in sync again. */
@@ -154,7 +184,8 @@ function poolText(pool: PoolStatus): string {
 }
 
 function instanceText(instance: InstanceStatus): string {
-  const { role, inSync, pid, paused, joining, reason } = instance;
+  const { role, inSync, pid, paused, unplugged, joining, reason } = instance;
+  if (unplugged) return 'unplugged';
   if (role === 'down') return `down: ${String(reason)}`;
   const total = joining && joining.total > 0 ? ` of ${joining.total}` : '';
   const state = [

@@ -11,6 +11,7 @@ import { addBench } from './bench.js';
 import { addCompletion } from './completion.js';
 import { addDoctor } from './doctor.js';
 import { explain } from './failure.js';
+import { addFaults } from './faults.js';
 import { defaultDirectory } from './home.js';
 import { guid, issuer, readCertificates } from './issuer.js';
 import { addKey } from './key.js';
@@ -107,6 +108,10 @@ export function program(): Command {
       '--movable-clock',
       'let `trivet clock advance` move the clock; only for a pool that is made by this',
     )
+    .option(
+      '--faults',
+      'let `trivet faults set` make the pool slow, refuse and fail on request, for tests; only for a pool that is made by this',
+    )
     .option('--no-activate', 'leave a new pool waiting for its security domain to be downloaded or uploaded')
     .option(
       '--audit-optional',
@@ -155,6 +160,10 @@ export function program(): Command {
     )
     .addOption(new Option('--module <file>', 'PKCS#11 module of the partitions').env('TRIVET_PKCS11_MODULE'))
     .option('--ready-file <file>', 'written when every pool answers')
+    .option(
+      '--leave-with-stdin',
+      'leave at once when standard input ends: for a program that starts this and must not leave it behind',
+    )
     .action(async (options: UpOptions) => {
       const { up } = await import('./up.js');
       await up(options);
@@ -183,6 +192,11 @@ export function program(): Command {
     ['pause', 'stop a partition where it stands'],
     ['resume', 'let a paused partition go on'],
     ['wipe', 'end a partition and remove all that it has; a new one joins in its place'],
+    [
+      'unplug',
+      'end a partition that then stays away until it is plugged in again, or the fabric is started again',
+    ],
+    ['replug', 'let an unplugged partition come back'],
   ] as const) {
     partition
       .command(`${fault} <id>`)
@@ -224,6 +238,7 @@ export function program(): Command {
   addBench(trivet);
   addCompletion(trivet);
   addDoctor(trivet);
+  addFaults(trivet);
   addKey(trivet);
   addMeter(trivet);
   addPoolTrust(trivet);

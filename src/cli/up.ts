@@ -1,5 +1,7 @@
 // `trivet up`: starts the fabric in this process, says how to reach it, and leaves when it is told to.
+import { Socket } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import { writeDurably, makeDirectory } from '../values/durable-file.js';
 import type { PublishingIssuer, StorageHost, TrustedAttestor } from '../values/messages.js';
 import { holdCeremony, preparePairs } from './ceremony.js';
@@ -18,6 +20,8 @@ export interface UpOptions {
   pool?: string;
   maxPools?: number;
   movableClock?: true;
+  faults?: true;
+  leaveWithStdin?: true;
   auditOptional?: true;
   /** False: a new pool is left waiting for its security domain. */
   activate?: boolean;
@@ -40,6 +44,7 @@ const ONE_SIGNAL_MS = 500;
 /** `program` is what an instance runs when it is not the real one. */
 export async function up(options: UpOptions, program?: InstanceProgram): Promise<void> {
   const leave = onSignal();
+  if (options.leaveWithStdin) leaveWithStdin();
   const steps = new Steps();
   const module = findModule(options.module);
   const localLogin = options.localLogin ?? true;
@@ -54,6 +59,7 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
     ...(options.pool !== undefined && { pool: options.pool }),
     ...(options.maxPools !== undefined && { poolsMax: options.maxPools }),
     ...(options.movableClock && { movableClock: true }),
+    ...(options.faults && { faults: true }),
     ...(options.auditOptional && { auditOptional: true }),
     activate,
     ...(options.attestor && { attestors: options.attestor }),
@@ -95,6 +101,16 @@ export async function up(options: UpOptions, program?: InstanceProgram): Promise
 function writeReadyFile(file: string, document: ReadyDocument): void {
   makeDirectory(dirname(resolve(file)));
   writeDurably(resolve(file), `${JSON.stringify(document)}\n`, 0o600);
+}
+
+// Whoever started this holds the other end and is gone, however that ended. The kernel ends the instances with this
+// process.
+function leaveWithStdin(): void {
+  const gone = (): void => process.exit(0);
+  const stdin: Readable = process.stdin;
+  stdin.on('end', gone).on('error', gone).resume();
+  // A start that fails must not wait for it.
+  if (stdin instanceof Socket) stdin.unref();
 }
 
 // The first signal asks; the second ends at once, and the instances with it. Programs that wrap us (timeout, npm)

@@ -55,6 +55,7 @@ import {
   listPools,
   poolName,
   readPool,
+  suffersFaults,
   viewFile,
 } from './pools/pool-file.js';
 import { Provider, readResources, writeResources } from './provider/provider.js';
@@ -84,6 +85,8 @@ export interface FabricOptions {
   readonly pool?: string;
   /** The first pool gets a clock that can be moved; in a directory with pools each must have one. */
   readonly movableClock?: boolean;
+  /** The same for faults on request. */
+  readonly faults?: boolean;
   /** See `Founding`. */
   readonly auditOptional?: boolean;
   /** False: the first pool waits for somebody to activate it, and nobody gets a role for keys; true when absent. */
@@ -320,6 +323,13 @@ export class Fabric {
           'leave the option out, or use another --data-dir',
       );
     }
+    const sound = found.find((name) => !suffersFaults(places.pools, name));
+    if (options.faults && (sound !== undefined || !defaults.faults)) {
+      throw new EstateError(
+        `pool ${sound ?? 'names'} in ${places.root} was created without --faults, which cannot be changed; ` +
+          'leave the option out, or use another --data-dir',
+      );
+    }
     const strict = found.find((name) => !hasOptionalAudit(places.pools, name));
     if (options.auditOptional && (strict !== undefined || !defaults.auditOptional)) {
       throw new EstateError(
@@ -372,6 +382,7 @@ export class Fabric {
     const defaults: PoolDefaults = {
       issuers: [...(localLogin ? [trustedIssuer(estate.tenantId, login)] : []), ...issuers],
       ...(options.movableClock && { movableClock: true as const }),
+      ...(options.faults && { faults: true as const }),
       ...(options.auditOptional && { auditOptional: true as const }),
       ...(options.attestors && { attestors: options.attestors }),
       ...(options.storageHosts && { storage: options.storageHosts }),

@@ -5,12 +5,14 @@ import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { OrderedFaults } from '../values/faults.js';
 import type { InstanceFigures } from '../values/figures.js';
 import type { FromInstance, InstanceReport, ToInstance } from '../values/messages.js';
 import { isMember, type View } from '../values/view.js';
 import { Firewall } from './api/firewall.js';
 import { RequestCounts } from './api/request-counts.js';
 import { createServer, type ApiServer } from './api/server.js';
+import { Faults } from './faults/faults.js';
 import { Audit, isAuditQuestion, type AuditQuestion } from './hsm/audit.js';
 import { DirectoryUnusable, usable } from './hsm/directory-unusable.js';
 import { Domains } from './hsm/domains.js';
@@ -161,6 +163,9 @@ async function run(channel: Channel): Promise<void> {
   const identity = await ownIdentity(start.directory, start.pool, self);
   /** Empty until the store is open. */
   const known: { state?: State } = {};
+  const faults =
+    start.faults &&
+    new Faults(self, () => (known.state?.get('pool', POOL) ?? start.founding).faults === true);
   const attestor: SoftwareAttestor = new SoftwareAttestor({
     pool: start.pool,
     instance: self,
@@ -168,7 +173,8 @@ async function run(channel: Channel): Promise<void> {
     measure: () => measureThis(start.module),
     allowed: () => allowedInstances(known.state, start, attestor.measurement),
   });
-  const mesh = await Mesh.listen(identity, attestor);
+  const mesh = await Mesh.listen(identity, attestor, faults && ((member) => faults.link(member)));
+  if (faults) followFaults(faults, start, channel, mesh);
   const refusals = new Refusals();
   mesh.on('refused', (instance, reason) => refusals.take({ instance, reason }));
   mesh.on('rejected', (instance, reason) => {
@@ -204,7 +210,7 @@ async function run(channel: Channel): Promise<void> {
     },
   });
   const partition = await usable('the token cannot be opened', () =>
-    Partition.open(tokens, token, { module: start.module }),
+    Partition.open(tokens, token, { module: start.module, fault: faults && (() => faults.slot()) }),
   );
   answers.join.set((from, question) =>
     admit(question, from, partition.domain, provision, ({ key, evidence }) =>
@@ -215,9 +221,10 @@ async function run(channel: Channel): Promise<void> {
   logger.info({ ...partition.capabilities }, 'the partition is open');
   mkdirSync(join(start.directory, 'store'), { recursive: true, mode: 0o700 });
   const path = join(start.directory, 'store', 'state.sqlite');
+  const full = faults && (() => faults.diskFull);
   const openStore = () =>
     usable('the store cannot be opened', async () =>
-      Store.open<Tables>(path, await partition.deriveSecret('store'), tableNames),
+      Store.open<Tables>(path, await partition.deriveSecret('store'), tableNames, full),
     );
   let store = await openStore();
   const opened = () => tell({ kind: 'opened', store: store.id, epoch: store.epoch });
@@ -360,13 +367,14 @@ async function run(channel: Channel): Promise<void> {
     // tail, and the first write finds every member.
     if (!opening && founded() && ready && lease.holds(bootTime())) {
       opening = true;
-      openAudit(start, hsm, replication)
+      openAudit(start, hsm, replication, full)
         .then(async (trail) => {
           audit = trail;
           if (joined !== undefined) trail.event('InstanceJoin', { by: joined, epoch: replication.epoch });
           refusals.record((refusal) => trail.event('InstanceRefused', refusal));
           answers.audit.set((from, question) => trail.witness(from, question));
-          serving = await openService({ start, hsm, audit: trail, channel, firewall });
+          serving = await openService({ start, hsm, audit: trail, channel, firewall, faults });
+          faults?.serve();
           await tell({ kind: 'serving', report: report(serving) });
         })
         .catch((error: unknown) => void fail(error));
@@ -576,7 +584,23 @@ interface Serving {
   readonly port: number;
 }
 
-function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Audit> {
+/** What is to be suffered, from the start and whenever the fabric says otherwise. */
+function followFaults(faults: Faults, { faults: first }: Start, channel: Channel, mesh: Mesh): void {
+  const suffer = (wished: OrderedFaults) => {
+    faults.change(wished);
+    mesh.reharm();
+    void tell({ kind: 'faultsSet', order: wished.order });
+  };
+  if (first) suffer(first);
+  channel.each('faults', (message) => suffer(message.faults));
+}
+
+function openAudit(
+  start: Start,
+  hsm: Hsm,
+  replication: Replication,
+  full: (() => boolean) | undefined,
+): Promise<Audit> {
   return Audit.open({
     directory: join(start.directory, 'audit'),
     pool: start.pool,
@@ -585,6 +609,7 @@ function openAudit(start: Start, hsm: Hsm, replication: Replication): Promise<Au
     ask: (member, question) => replication.ask(member, question),
     logger,
     failed: (error) => void fail(error),
+    full,
   });
 }
 
@@ -594,9 +619,10 @@ interface ServiceParts {
   readonly audit: Audit;
   readonly channel: Channel;
   readonly firewall: Firewall;
+  readonly faults: Faults | undefined;
 }
 
-async function openService({ start, hsm, audit, channel, firewall }: ServiceParts): Promise<Serving> {
+async function openService({ start, hsm, audit, channel, firewall, faults }: ServiceParts): Promise<Serving> {
   const { pool: name, domain, dataPort, authority, relay } = start;
   const tls = await issueTlsIdentity(hsm, name, domain);
   const counts = new RequestCounts();
@@ -610,6 +636,7 @@ async function openService({ start, hsm, audit, channel, firewall }: ServicePart
     relay,
     tls,
     counts,
+    faults,
   });
   channel.onConnection = (socket, head) => server.adopt(socket, head);
   const renew = async () => server.https.setSecureContext(await issueTlsIdentity(hsm, name, domain));

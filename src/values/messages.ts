@@ -1,5 +1,6 @@
 // Messages between the fabric and an instance, over the process channel (structured clone). The fabric sends an
 // accepted client socket as the handle that goes with a `connection` message. No message carries key material.
+import type { OrderedFaults } from './faults.js';
 import type { InstanceFigures } from './figures.js';
 import type { Seconds } from './moments.js';
 import type { NetworkRules } from './network.js';
@@ -18,6 +19,8 @@ export interface Founding {
   readonly purgeProtection: boolean;
   /** The pool's clock may be moved forward. Decided here and never later. */
   readonly movableClock?: true;
+  /** The pool suffers faults on request, for tests. Decided here and never later. */
+  readonly faults?: true;
   /** The pool goes on serving while its audit log cannot be written. Decided here and never later. */
   readonly auditOptional?: true;
   /** Whose assertions about environments are believed when a key is to be released; none when absent. */
@@ -124,6 +127,8 @@ export type ToInstance =
       readonly clockOffset: Seconds;
       /** As in `network`; they hold before the first request. */
       readonly network: OrderedNetwork;
+      /** As in `faults`; absent from pools that were not made for them. */
+      readonly faults?: OrderedFaults;
       /** Absent: nobody manages keys through the control plane. */
       readonly relay?: Relay;
       /** The blob service that the fabric has started, allowed besides those that the pool was made with. */
@@ -161,6 +166,8 @@ export type ToInstance =
   | { readonly kind: 'clock'; readonly offset: Seconds }
   /** Who may reach the data plane from the next request on; answered with `networkSet`. */
   | { readonly kind: 'network'; readonly network: OrderedNetwork }
+  /** What is to be suffered from now on; only in pools that were made for it. Answered with `faultsSet`. */
+  | { readonly kind: 'faults'; readonly faults: OrderedFaults }
   /**
    * Finish running requests, say `drained`, and go on taking part: others may still need this member's word. `patient`:
    * connections that are idle get a moment in which what their clients are just sending is answered.
@@ -229,6 +236,8 @@ export type FromInstance =
   | { readonly kind: 'clockSet'; readonly offset: Seconds }
   /** These rules, or later ones, hold for every request from now on. Said after `start` and after each `network`. */
   | { readonly kind: 'networkSet'; readonly order: number }
+  /** These faults, or later ones, are suffered from now on. Said after a `start` with faults, and after each `faults`. */
+  | { readonly kind: 'faultsSet'; readonly order: number }
   /** Told to drain, and no request is running any more. */
   | { readonly kind: 'drained' }
   /**

@@ -50,7 +50,9 @@ const well: Facts = {
   newestFile: NOW - 1_000,
   openFilesMax: 65_536,
   coreBytesMax: 0,
-  partitions: [{ pool: 'dev', id: 0, role: 'primary', inSync: true, paused: false, reason: undefined }],
+  partitions: [
+    { pool: 'dev', id: 0, role: 'primary', inSync: true, paused: false, unplugged: false, reason: undefined },
+  ],
   waiting: [],
 };
 
@@ -132,8 +134,37 @@ test.each<[string, Partial<Facts>, RegExp]>([
   ['a pool that waits', { waiting: ['dev'] }, /^warning partitions: pool dev waits/],
   [
     'a partition that joins',
-    { partitions: [{ pool: 'dev', id: 1, role: 'joining', inSync: false, paused: false, reason: 'killed' }] },
+    {
+      partitions: [
+        {
+          pool: 'dev',
+          id: 1,
+          role: 'joining',
+          inSync: false,
+          paused: false,
+          unplugged: false,
+          reason: 'killed',
+        },
+      ],
+    },
     /^warning partitions: partition 1 of dev is not in sync: killed/,
+  ],
+  [
+    'a partition that is unplugged',
+    {
+      partitions: [
+        {
+          pool: 'dev',
+          id: 2,
+          role: 'down',
+          inSync: false,
+          paused: false,
+          unplugged: true,
+          reason: 'was unplugged',
+        },
+      ],
+    },
+    /^problem partitions: partition 2 of dev is unplugged$/,
   ],
   [
     'a port that may not be used',

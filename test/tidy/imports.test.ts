@@ -28,12 +28,14 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['instance/measure.ts', ['instance']],
   // Loads addon and module as an instance would, for who wonders whether one could.
   ['instance/check-module.ts', ['instance']],
-  ['instance/api', ['instance/hsm']],
+  ['instance/api', ['instance/hsm', 'instance/faults']],
   [
     'instance/hsm',
     ['instance/model', 'instance/partition', 'instance/replication', 'instance/store', 'security-domain'],
   ],
   ['instance/partition', ['instance/pkcs11']],
+  // Pure but for who asks: rules, dice and what comes of them.
+  ['instance/faults', []],
   ['instance/model', []],
   ['instance/pkcs11', []],
   ['instance/replication', []],
@@ -42,6 +44,8 @@ const table: readonly (readonly [room: string, mayImport: readonly string[]])[] 
   ['pkcs11', ['instance/pkcs11']],
   // A page in a browser: what it shows, it asks for.
   ['console', []],
+  // The library of that name, for tests of other programs: speaks to a pool from outside.
+  ['harness', []],
   // Pure: shares, JWE and the file; no socket, no disk.
   ['security-domain', []],
   ['values', []],

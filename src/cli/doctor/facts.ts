@@ -48,6 +48,7 @@ export interface PartitionFacts {
   readonly role: string;
   readonly inSync: boolean;
   readonly paused: boolean;
+  readonly unplugged: boolean;
   readonly reason: string | undefined;
 }
 

@@ -376,12 +376,13 @@ async function statusOf(root: string): Promise<Maybe<{ partitions: PartitionFact
     const { pools } = await (await connect(root, PATIENCE_MS)).status();
     return {
       partitions: pools.flatMap(({ name, instances }) =>
-        instances.map(({ id, role, inSync, paused, reason }) => ({
+        instances.map(({ id, role, inSync, paused, unplugged, reason }) => ({
           pool: name,
           id,
           role,
           inSync,
           paused: paused === true,
+          unplugged: unplugged === true,
           reason,
         })),
       ),

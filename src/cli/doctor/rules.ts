@@ -328,10 +328,11 @@ const rules: Readonly<Record<string, Rule>> = {
   partitions: ({ partitions, waiting, fabric }) => {
     if (partitions instanceof Unknown) return partitions;
     if (!fabric) return 'nothing runs';
-    const found: Finding[] = partitions.flatMap(({ pool, id, role, inSync, paused, reason }) => {
+    const found: Finding[] = partitions.flatMap(({ pool, id, role, inSync, paused, unplugged, reason }) => {
       const whom = `partition ${id} of ${pool}`;
       const why = reason === undefined ? '' : `: ${reason}`;
       if (paused) return problem(`${whom} is paused`, `let it go on: trivet partition resume ${id}`);
+      if (unplugged) return problem(`${whom} is unplugged`, `plug it in: trivet partition replug ${id}`);
       if (role === 'down') {
         return problem(
           `${whom} is down${why}`,

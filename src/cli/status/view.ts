@@ -54,7 +54,7 @@ function poolLines(pool: PoolStatus, before: Look | undefined, now: Look): strin
     const was = earlier?.get(instance.id);
     return [
       String(instance.id),
-      instance.paused ? 'paused' : instance.role,
+      instance.paused ? 'paused' : instance.unplugged ? 'unplugged' : instance.role,
       instance.inSync ? 'yes' : 'no',
       own ? String(newest - own.committed) : '-',
       own ? String(own.undecided) : '-',

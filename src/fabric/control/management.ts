@@ -11,6 +11,7 @@ import { advanceClock, clockStatus } from './clock.js';
 import type { ClockParts } from './clock.js';
 import type { DirectoryPrincipal } from './directory.js';
 import { ControlRefusal } from './errors.js';
+import { changeFaults, clearFaults, faultsOf } from './faults.js';
 import { meterStatus } from './meter.js';
 import type { MeterParts } from './meter.js';
 
@@ -81,6 +82,15 @@ export function managementRoutes(parts: ManagementParts): Router {
   routes.post('/pools/:pool/partitions/:id/:fault', async (request, response) => {
     response.json(await inflict(parts, request));
   });
+  routes.get('/pools/:pool/faults', (request, response) => {
+    response.json(faultsOf(poolIn(parts, request)));
+  });
+  routes.put('/pools/:pool/faults', async (request, response) => {
+    response.json(await changeFaults(poolIn(parts, request), request.body));
+  });
+  routes.delete('/pools/:pool/faults', async (request, response) => {
+    response.json(await clearFaults(poolIn(parts, request)));
+  });
   routes.post('/pools/:pool/restart', async (request, response) => {
     const pool = poolIn(parts, request);
     await orConflict(pool.restart());
@@ -149,6 +159,12 @@ async function inflict(
   if (!instance)
     throw new ControlRefusal('NotFound', `Pool ${pool.name} has no partition "${id}"; they are 0, 1 and 2.`);
   if (fault === 'wipe') return { id: instance.instance, pid: await orConflict(pool.wipe(instance.instance)) };
+  if (fault === 'unplug')
+    return { id: instance.instance, pid: await orConflict(pool.unplug(instance.instance)) };
+  if (fault === 'replug') {
+    const replugged = Promise.resolve().then(() => pool.replug(instance.instance));
+    return { id: instance.instance, pid: await orConflict(replugged) };
+  }
   const { pid } = instance;
   if (pid === undefined) {
     throw new ControlRefusal(
@@ -168,7 +184,10 @@ async function inflict(
       instance.resume();
       break;
     default:
-      throw new ControlRefusal('NotFound', 'A partition can be told to kill, pause, resume or wipe.');
+      throw new ControlRefusal(
+        'NotFound',
+        'A partition can be told to kill, pause, resume, wipe, unplug or replug.',
+      );
   }
   return { id: instance.instance, pid };
 }

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Seconds } from '../../values/moments.js';
+import type { OrderedFaults } from '../../values/faults.js';
 import type { FromInstance, InstanceReport, OrderedNetwork, ToInstance } from '../../values/messages.js';
 
 const LOCKED = 75;
@@ -65,6 +66,8 @@ export class InstanceProcess {
   clockOffset: Seconds | undefined;
   /** The how manieth network rules of the pool it goes by; undefined until it has said so. */
   networkOrder: number | undefined;
+  /** The how manieth faults of the pool it suffers; undefined until it has said so. */
+  faultsOrder: number | undefined;
   /** Stopped by us on request, so it cannot notice that we want it to leave. */
   paused = false;
   /** How the process ended; undefined while it runs. */
@@ -190,6 +193,12 @@ export class InstanceProcess {
     return this.#until(() => (this.networkOrder ?? -1) >= network.order);
   }
 
+  /** Changes what it suffers; resolves when it does, or has ended. */
+  setFaults(faults: OrderedFaults): Promise<void> {
+    this.tell({ kind: 'faults', faults });
+    return this.#until(() => (this.faultsOrder ?? -1) >= faults.order);
+  }
+
   /** Resolves when the condition holds, which may change with every message, or when the process has ended. */
   #until(holds: () => boolean): Promise<void> {
     return new Promise((resolve) => {
@@ -247,6 +256,9 @@ export class InstanceProcess {
         break;
       case 'networkSet':
         this.networkOrder = message.order;
+        break;
+      case 'faultsSet':
+        this.faultsOrder = message.order;
         break;
       case 'drained':
         this.#drain(true);

@@ -50,6 +50,11 @@ export function hasMovableClock(directory: string, name: string): boolean {
   return readPool(directory, name).founding.movableClock === true;
 }
 
+/** Whether a pool was created to suffer faults on request. */
+export function suffersFaults(directory: string, name: string): boolean {
+  return readPool(directory, name).founding.faults === true;
+}
+
 /** Whether a pool was created to go on while its audit log cannot be written. */
 export function hasOptionalAudit(directory: string, name: string): boolean {
   return readPool(directory, name).founding.auditOptional === true;

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
+import type { FaultSettings, OrderedFaults } from '../../values/faults.js';
 import type { InstanceFigures } from '../../values/figures.js';
 import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
@@ -26,7 +27,7 @@ type StartMessage = Extract<ToInstance, { kind: 'start' }>;
 /** What every instance of a pool is started with. */
 export type PoolStart = Omit<
   StartMessage,
-  'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'network' | 'found'
+  'kind' | 'pool' | 'instance' | 'directory' | 'founding' | 'network' | 'faults' | 'found'
 >;
 
 export interface InstanceStatus {
@@ -41,6 +42,8 @@ export interface InstanceStatus {
   readonly restarts: number;
   /** Present only while it is stopped by `partition pause`. */
   readonly paused?: true;
+  /** Present only while it is kept away by `partition unplug`. */
+  readonly unplugged?: true;
   /** Where it has got to, while it is no member yet and says so. */
   readonly joining?: Joining;
   /** How it ended last; present until it serves again. */
@@ -139,6 +142,8 @@ interface Slot {
   timer: NodeJS.Timeout | undefined;
   /** Nobody is started here until it is released. */
   held: boolean;
+  /** Kept away on request, until it is plugged in again or the fabric starts anew. */
+  unplugged: boolean;
   /** What was told last of its peers. */
   peersTold: string;
 }
@@ -159,6 +164,8 @@ export class Pool extends EventEmitter<PoolEvents> {
   #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
   /** Settles when every instance goes by the newest rules. */
   #networkTold: Promise<void> = Promise.resolve();
+  /** What is suffered on request; undefined in a pool that was not made for it. */
+  #faults: OrderedFaults | undefined;
   #protected = false;
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
@@ -191,6 +198,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.#patience = { ...PATIENCE, ...patience };
     this.#file = readPool(directory, name);
     this.#view = new LocalViewService(viewFile(directory, name));
+    if (this.#file.founding.faults) this.#faults = { order: 0, rules: [], seed: 0 };
     this.#founding = this.#view.view === undefined;
     this.#view.start({
       announce: (view, to) => this.#announce(view, to),
@@ -354,6 +362,28 @@ export class Pool extends EventEmitter<PoolEvents> {
     await Promise.all(all);
   }
 
+  /** What is suffered on request; undefined in a pool that was not made for it. */
+  get faults(): FaultSettings | undefined {
+    return this.#faults && { rules: this.#faults.rules, seed: this.#faults.seed };
+  }
+
+  /**
+   * Says what is to be suffered from now on, in a pool that was made for it, and waits until every living instance does.
+   * Gives those that did not say so within `patienceMs`; they will when they hear of it.
+   */
+  async setFaults({ rules, seed }: FaultSettings, patienceMs: number): Promise<InstanceProcess[]> {
+    assert(this.#faults !== undefined, 'faults are for pools that were made for them');
+    const faults = (this.#faults = { order: this.#faults.order + 1, rules, seed });
+    const silent = new Set<InstanceProcess>();
+    const all = this.#living().map(async ({ process }) => {
+      silent.add(process);
+      await process.setFaults(faults);
+      silent.delete(process);
+    });
+    await within(Promise.all(all), patienceMs);
+    return [...silent];
+  }
+
   /** What each instance said last about its clock. */
   clocks(): readonly { readonly id: number; readonly offset: Seconds | null }[] {
     return this.#slots.map(({ instance, process }) => ({
@@ -396,6 +426,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       uri: process.serving && report ? `https://${host}:${report.port}` : null,
       restarts: slot.restarts,
       ...(process.paused && { paused: true as const }),
+      ...(slot.unplugged && { unplugged: true as const }),
       ...(joining && !inSync && process.reasonEnded === undefined && { joining }),
       ...(reason !== undefined && { reason }),
     };
@@ -458,7 +489,7 @@ export class Pool extends EventEmitter<PoolEvents> {
    */
   async wipe(instance: number): Promise<number | null> {
     const slot = this.#slot(instance);
-    if (slot.held) throw new PoolError(`partition ${instance} of ${this.name} is being wiped already`);
+    this.#refuseHeld(slot);
     if (!this.#slots.some((other) => other !== slot && this.#inSync(other))) {
       throw new PoolError(
         `partition ${instance} of ${this.name} is the last one that is in sync; without it all keys would be lost`,
@@ -483,6 +514,40 @@ export class Pool extends EventEmitter<PoolEvents> {
       this.#startAgain(slot);
     }
     return pid;
+  }
+
+  /**
+   * Ends an instance, which then stays away: nobody starts it again before {@link replug}. A fabric that starts anew
+   * knows nothing of it. Gives the id of the process that was ended, null when there was none. Throws a
+   * {@link PoolError} when it is away already.
+   */
+  async unplug(instance: number): Promise<number | null> {
+    const slot = this.#slot(instance);
+    this.#refuseHeld(slot);
+    const pid = slot.process.pid ?? null;
+    slot.held = slot.unplugged = true;
+    clearTimeout(slot.timer);
+    slot.process.kill('was unplugged');
+    await slot.process.ended;
+    return pid;
+  }
+
+  /** Lets an unplugged instance come back; it joins by itself. Gives the id of its process, null if it has none yet. */
+  replug(instance: number): number | null {
+    const slot = this.#slot(instance);
+    if (!slot.unplugged) throw new PoolError(`partition ${instance} of ${this.name} is not unplugged`);
+    slot.held = slot.unplugged = false;
+    this.#startAgain(slot);
+    return slot.process.pid ?? null;
+  }
+
+  #refuseHeld({ held, unplugged, instance }: Slot): void {
+    if (!held) return;
+    throw new PoolError(
+      unplugged
+        ? `partition ${instance} of ${this.name} is unplugged; plug it in again with: trivet partition replug ${instance}`
+        : `partition ${instance} of ${this.name} is being wiped already`,
+    );
   }
 
   /**
@@ -606,6 +671,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       lostAt: undefined,
       timer: undefined,
       held: false,
+      unplugged: false,
       peersTold: '',
     };
     const whole = slot as Slot;
@@ -629,6 +695,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       founding: this.#file.founding,
       clockOffset: this.#clockOffset,
       network: this.#network,
+      ...(this.#faults && { faults: this.#faults }),
       found: this.#view.view === undefined,
     });
     if (this.#protected) process.tell({ kind: 'protect' });
@@ -663,6 +730,7 @@ export class Pool extends EventEmitter<PoolEvents> {
       case 'joining':
       case 'clockSet':
       case 'networkSet':
+      case 'faultsSet':
       case 'drained':
       case 'failed':
         break; // the process has noted it

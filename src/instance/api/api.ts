@@ -4,14 +4,17 @@ import type { Request, Response } from 'express';
 import type { Logger } from 'pino';
 import type { AuditTrail } from '../hsm/audit.js';
 import { isOfSlot } from '../hsm/failure.js';
+import type { FaultAnswer } from '../faults/judge.js';
+import type { Faults } from '../faults/faults.js';
 import type { Hsm } from '../hsm/hsm.js';
 import { newRequestId } from '../../values/ids.js';
 import type { Relay } from '../../values/messages.js';
 import { createRecorder } from './audit.js';
 import type { Answer, Call } from './call.js';
 import { createCohort } from './cohort.js';
-import { ApiError, problem, problemOf } from './errors.js';
+import { ApiError, faultBody, problem, problemOf } from './errors.js';
 import type { Firewall } from './firewall.js';
+import { keySpecFor } from './key-spec-for.js';
 import { createNames, type Names, type PoolAddress } from './hosts.js';
 import {
   audienceAmong,
@@ -48,6 +51,8 @@ export interface ApiOptions {
   /** Absent: nothing is passed on from the control plane. */
   readonly relay?: Relay | undefined;
   readonly counts: RequestCounts;
+  /** Absent where nothing is suffered on request. */
+  readonly faults?: Pick<Faults, 'request' | 'during'> | undefined;
 }
 
 /** For the log only: the client left before its request was whole, and no status was sent. */
@@ -83,7 +88,7 @@ interface Asked {
 
 /** The handler of all requests of one instance. */
 export function createApi(options: ApiOptions): Handle {
-  const { hsm, audit, pool, authority, logger, firewall, relay, counts } = options;
+  const { hsm, audit, pool, authority, logger, firewall, relay, counts, faults } = options;
   const namesOf = createNames(pool, authority);
   const issuers = tokenKeys();
   const identify = createIdentify(hsm, audienceOf(pool.domain), issuers);
@@ -92,10 +97,30 @@ export function createApi(options: ApiOptions): Handle {
   const description = describeApi();
   const record = createRecorder(audit, hsm, pool.name);
   // First all the verbs, then all the answers.
-  const ask = createCohort<Asked>((all) => {
+  const askNow = createCohort<Asked>((all) => {
     const answers = all.map(carryOut);
     all.forEach((asked, place) => give(asked, answers[place]));
   });
+  const ask = faults ? suffering(faults) : askNow;
+
+  // A known caller's request, when all of it is there and before it is known what the caller may: as at a service that
+  // is busy, slow or ill in front of the HSM.
+  function suffering(these: Pick<Faults, 'request'>): (asked: Asked) => void {
+    return (asked) => {
+      const { exchange, call } = asked;
+      const verdict = these.request(exchange.operation.name, () => keySpecFor(call));
+      if (!verdict) {
+        askNow(asked);
+        return;
+      }
+      const goOn = (): void => {
+        if (verdict.answer) fail(exchange, new FaultError(verdict.answer));
+        else askNow(asked);
+      };
+      if (verdict.delayMs > 0) setTimeout(goOn, verdict.delayMs);
+      else goOn();
+    };
+  }
 
   function serve(exchange: Exchange, caller: Identity): void {
     const { request, names, relayed } = exchange;
@@ -136,7 +161,9 @@ export function createApi(options: ApiOptions): Handle {
   /** Undefined when it was refused, and that answered. */
   function carryOut({ exchange, route, call, body }: Asked): Answer | undefined {
     try {
-      return route.run(call, body);
+      return faults
+        ? faults.during(exchange.operation.name, () => route.run(call, body))
+        : route.run(call, body);
     } catch (error) {
       fail(exchange, error);
       return undefined;
@@ -200,6 +227,13 @@ export function createApi(options: ApiOptions): Handle {
       // To ask without a token is how clients learn where to get one.
       return { status: 401, description: error.problem ?? '' };
     }
+    if (error instanceof FaultError) {
+      const { status, code, retryAfter } = error.answer;
+      const more = retryAfter === undefined ? [] : ['Retry-After', String(retryAfter)];
+      const body = faultBody(error.answer, requestId);
+      reply(response, { status, body, requestId, started, method, more });
+      return { status, description: `fault on request: ${code}` };
+    }
     const { code, status, body, retryAfter } = problemOf(error, requestId, names.base);
     if (status >= 500 && code !== 'AuditStopped')
       logger.error({ err: error, requestId, code }, 'request failed');
@@ -256,6 +290,14 @@ export function createApi(options: ApiOptions): Handle {
       fail(exchange, error);
     }
   };
+}
+
+/** An answer that was asked for. */
+class FaultError extends Error {
+  override readonly name = 'FaultError';
+  constructor(readonly answer: FaultAnswer) {
+    super(answer.message);
+  }
 }
 
 /** To who brings no token, what the service says; to who brings a wrong one, words: clients read an error from it. */

@@ -207,6 +207,14 @@ const rows: Readonly<Record<Code, Row>> = {
   Unexpected: { status: 500, code: 'InternalError', message: () => 'Internal error' },
 };
 
+/** The error body of a fault that was asked for. */
+export function faultBody(
+  { code, message }: { readonly code: string; readonly message: string },
+  requestId: string,
+): string {
+  return toJson({ error: { code, message: `${message} (Activity ID: ${requestId})` } });
+}
+
 export interface Problem {
   readonly code: Code;
   readonly status: number;

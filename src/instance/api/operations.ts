@@ -1,10 +1,11 @@
 // What the audit log calls each operation, and which of them change the pool. Names are the service's where they are
 // known: those of its documentation for managed HSMs, then those of its reference for key vaults; the rest are made in
 // the same manner.
+import type { OperationName } from '../../values/operations.js';
 import { routes, routesThroughArm, type Route } from './routes.js';
 
 export interface Operation {
-  readonly name: string;
+  readonly name: OperationName;
   /** Something is different afterwards: answered only when its record is on the disk. */
   readonly changes: boolean;
 }
@@ -16,8 +17,8 @@ export const AUTHENTICATION: Operation = { name: 'Authentication', changes: fals
 /** The description of the API itself. */
 export const API_DESCRIPTION: Operation = { name: 'ApiDescriptionGet', changes: false };
 
-const reads = (name: string): Operation => ({ name, changes: false });
-const changes = (name: string): Operation => ({ name, changes: true });
+const reads = (name: OperationName): Operation => ({ name, changes: false });
+const changes = (name: OperationName): Operation => ({ name, changes: true });
 
 /** By method and path, without version and, for roles, without the scope before `providers`. */
 const table: Readonly<Record<string, Operation>> = {
@@ -98,5 +99,5 @@ export function namedOperation(route: Route): Operation | undefined {
 
 /** The operation of a route. One without a name would still be recorded, and as if it changed something. */
 export function operationOf(route: Route): Operation {
-  return operations.get(route) ?? changes(`${route.method} ${route.path}`);
+  return operations.get(route) ?? { ...UNKNOWN_OPERATION, changes: true };
 }

@@ -32,7 +32,7 @@ export interface AuditTrail {
   newest(count: number): Promise<string[]>;
 }
 
-export interface AuditOptions extends Pick<AuditLogOptions, 'fileMax' | 'waitingMax'> {
+export interface AuditOptions extends Pick<AuditLogOptions, 'fileMax' | 'waitingMax' | 'full'> {
   readonly directory: string;
   readonly pool: string;
   readonly hsm: Hsm;

@@ -26,6 +26,8 @@ export interface Pool {
   readonly settings: Readonly<Record<SettingName, boolean>>;
   /** The clock may be moved forward; only a pool that was founded so has this. */
   readonly movableClock?: true;
+  /** Faults on request are suffered; only a pool that was founded so has this. */
+  readonly faults?: true;
   /** Requests are served also while they cannot be recorded; only a pool that was founded so has this. */
   readonly auditOptional?: true;
   /** Where backups may be written to and read from; nothing else is ever asked. */
@@ -96,6 +98,7 @@ export function found(state: State, mutation: PoolFounded): Change[] | Refusal {
     // The HSM does not trust the control plane with its keys unless an Administrator says so.
     settings: { AllowKeyManagementOperationsThroughARM: false },
     ...(founding.movableClock && { movableClock: true as const }),
+    ...(founding.faults && { faults: true as const }),
     ...(founding.auditOptional && { auditOptional: true as const }),
     ...(founding.storage && { storage: founding.storage }),
   };

@@ -51,6 +51,8 @@ export interface PartitionOptions {
   /** See `SlotOptions`. */
   readonly cachedKeysMax?: number;
   readonly destroyedMax?: number;
+  /** Asked before every call of the slot: the name of a return code that it gets instead. Absent: all do their work. */
+  readonly fault?: (() => string | undefined) | undefined;
 }
 
 const CACHED_KEYS_MAX = 10_000;
@@ -83,11 +85,19 @@ export class Partition {
   readonly #opening = new Map<string, Promise<void>>();
   /** Wraps the keys that may be released; unknown until the pool is founded. */
   #exportKey: SealedKey | undefined;
+  readonly #fault: PartitionOptions['fault'];
   #generating = 0;
   readonly #generators: (() => void)[] = [];
 
-  private constructor(keeper: SlotKeeper, directory: TokenDirectory, copy: WorkingCopy, domain: string) {
+  private constructor(
+    keeper: SlotKeeper,
+    directory: TokenDirectory,
+    copy: WorkingCopy,
+    domain: string,
+    fault: PartitionOptions['fault'],
+  ) {
     this.#keeper = keeper;
+    this.#fault = fault;
     this.#directory = directory;
     this.#copy = copy;
     this.#domain = domain;
@@ -113,7 +123,7 @@ export class Partition {
       ...options,
       pin,
     });
-    return new Partition(keeper, directory, copy, domain);
+    return new Partition(keeper, directory, copy, domain, options.fault);
   }
 
   /** The domain whose token is open, or is being opened. */
@@ -514,9 +524,26 @@ export class Partition {
   ): T | Promise<T> {
     return this.#keeper.use((slot) => {
       const open = slot.cache.take(openId(key, form));
-      if (open) return runHere(slot, open, task, reword);
-      return this.#opened(slot, key, form).then((opened) => runHere(slot, opened, task, reword));
+      if (open) return this.#runHere(slot, open, task, reword);
+      return this.#opened(slot, key, form).then((opened) => this.#runHere(slot, opened, task, reword));
     });
+  }
+
+  #runHere<T>(
+    slot: Slot,
+    open: OpenKey,
+    task: (session: Session, handle: number) => T,
+    reword: (error: unknown) => Error,
+  ): T {
+    try {
+      if (this.#fault) strike(this.#fault());
+      return task(slot.here.operations, open.handle);
+    } catch (error) {
+      slot.here.reset();
+      throw reword(error);
+    } finally {
+      slot.cache.giveBack(open);
+    }
   }
 
   // With a key on another thread.
@@ -529,6 +556,7 @@ export class Partition {
     return this.#keeper.run(async (slot) => {
       const open = slot.cache.take(openId(key, form)) ?? (await this.#opened(slot, key, form));
       try {
+        if (this.#fault) strike(this.#fault());
         return await slot.workers.use((worker) => task(worker, open.handle, slot));
       } catch (error) {
         throw reword(error);
@@ -588,6 +616,7 @@ export class Partition {
   #work<T>(task: (slot: Slot, worker: Worker) => Promise<T>): Promise<T> {
     return this.#keeper.run(async (slot) => {
       try {
+        if (this.#fault) strike(this.#fault());
         return await slot.workers.use((worker) => task(slot, worker));
       } catch (error) {
         throw refusedBySlot(error);
@@ -598,6 +627,7 @@ export class Partition {
   #here<T>(task: (slot: Slot) => T): T | Promise<T> {
     return this.#keeper.use((slot) => {
       try {
+        if (this.#fault) strike(this.#fault());
         return task(slot);
       } catch (error) {
         slot.here.reset();
@@ -641,20 +671,10 @@ export interface EncryptedGcm {
   readonly tag: Buffer;
 }
 
-function runHere<T>(
-  slot: Slot,
-  open: OpenKey,
-  task: (session: Session, handle: number) => T,
-  reword: (error: unknown) => Error,
-): T {
-  try {
-    return task(slot.here.operations, open.handle);
-  } catch (error) {
-    slot.here.reset();
-    throw reword(error);
-  } finally {
-    slot.cache.giveBack(open);
-  }
+/** A fault that was asked for, as the module would say it. */
+function strike(name: string | undefined): void {
+  if (name === undefined) return;
+  throw new Pkcs11Error(CKR[name.replace(/^CKR_/, '') as keyof typeof CKR], 'fault on request');
 }
 
 function gcm(iv: Uint8Array, aad: Uint8Array | undefined): Mechanism {

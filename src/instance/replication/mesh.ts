@@ -36,6 +36,14 @@ const HANDSHAKE_MS = 5_000;
 const BINDING_LABEL = 'EXPORTER-trivet-evidence';
 const BINDING_BYTES = 32;
 
+/** What a link is to suffer, for tests. */
+export interface LinkHarm {
+  /** There is none, and none can be made. */
+  readonly cut: boolean;
+  /** What is sent arrives so much later. */
+  readonly delayMs: number;
+}
+
 interface MeshEvents {
   linked: [member: number];
   unlinked: [member: number];
@@ -55,6 +63,12 @@ interface Link {
   readonly binding: Buffer;
   /** What the other side has shown. */
   readonly evidence: Buffer;
+}
+
+/** Frames that are held up, in order, and when each may go; milliseconds of performance.now(). */
+interface Late {
+  readonly frames: { readonly frame: Buffer; readonly dueMs: number }[];
+  timer: NodeJS.Timeout | undefined;
 }
 
 interface Dialling {
@@ -79,25 +93,40 @@ export class Mesh extends EventEmitter<MeshEvents> {
   readonly #peers = new Map<number, Introduced>();
   /** What was said last of a member by `refused` and `rejected`. */
   readonly #said = new Map<string, string>();
+  readonly #harm: ((member: number) => LinkHarm) | undefined;
+  readonly #late = new Map<TLSSocket, Late>();
   #self = -1;
   #closed = false;
 
-  private constructor(identity: Identity, attestor: Attestor, server: Server) {
+  private constructor(
+    identity: Identity,
+    attestor: Attestor,
+    server: Server,
+    harm: ((member: number) => LinkHarm) | undefined,
+  ) {
     super();
+    this.#harm = harm;
     this.#identity = identity;
     this.#attestor = attestor;
     this.#server = server;
   }
 
-  /** Listens on a free port of the loopback address. Nobody is let in before {@link introduce}. */
-  static async listen(identity: Identity, attestor: Attestor): Promise<Mesh> {
+  /**
+   * Listens on a free port of the loopback address. Nobody is let in before {@link introduce}. `harm`: what the link to
+   * a member is to suffer; absent where links suffer nothing on request.
+   */
+  static async listen(
+    identity: Identity,
+    attestor: Attestor,
+    harm?: (member: number) => LinkHarm,
+  ): Promise<Mesh> {
     const server = createServer({
       ...identityOptions(identity),
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: HANDSHAKE_MS,
     });
-    const mesh = new Mesh(identity, attestor, server);
+    const mesh = new Mesh(identity, attestor, server, harm);
     server.on('secureConnection', (socket) => mesh.#accept(socket));
     // A failed handshake is the other side's business; the server goes on.
     server.on('tlsClientError', (_error, socket) => socket.destroy());
@@ -163,13 +192,69 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const socket = this.#links.get(member)?.socket;
     if (!socket) return false;
     const frame = frameOf(encode(message));
+    if (this.#harm && this.#holdUp(socket, frame, this.#harm(member).delayMs)) return true;
+    this.#write(socket, frame);
+    return true;
+  }
+
+  /** Ends the links that are to be cut by now. */
+  reharm(): void {
+    for (const [member, { socket }] of [...this.#links]) {
+      if (!this.#isCut(member)) continue;
+      this.#drop(member);
+      socket.destroy();
+    }
+  }
+
+  #isCut(member: number): boolean {
+    return this.#harm?.(member).cut === true;
+  }
+
+  #write(socket: TLSSocket, frame: Buffer): void {
     // One write for all that one turn produces: a record and a system call each would cost more than the messages.
     if (socket.writableCorked === 0) {
       socket.cork();
       process.nextTick(() => socket.uncork());
     }
     socket.write(frame);
+  }
+
+  /** Keeps a frame for later; false when there is no need. None overtakes another, whatever becomes of the delay. */
+  #holdUp(socket: TLSSocket, frame: Buffer, delayMs: number): boolean {
+    const late = this.#late.get(socket);
+    if (!late && delayMs === 0) return false;
+    const dueMs = Math.max(performance.now() + delayMs, late?.frames.at(-1)?.dueMs ?? 0);
+    if (late) {
+      late.frames.push({ frame, dueMs });
+      return true;
+    }
+    const first: Late = { frames: [{ frame, dueMs }], timer: undefined };
+    this.#late.set(socket, first);
+    socket.once('close', () => {
+      clearTimeout(first.timer);
+      this.#late.delete(socket);
+    });
+    this.#releaseLater(socket, first);
     return true;
+  }
+
+  #releaseLater(socket: TLSSocket, late: Late): void {
+    const [next] = late.frames;
+    if (!next) {
+      this.#late.delete(socket);
+      return;
+    }
+    late.timer = setTimeout(
+      () => {
+        // The clock of timers may be a fraction of a millisecond ahead.
+        while ((late.frames[0]?.dueMs ?? Infinity) <= performance.now() + 1) {
+          const due = late.frames.shift();
+          if (due && !socket.destroyed) this.#write(socket, due.frame);
+        }
+        this.#releaseLater(socket, late);
+      },
+      Math.max(0, next.dueMs - performance.now()),
+    );
   }
 
   /** Ends every link and stops listening. */
@@ -185,6 +270,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     // Whatever it is now: it may have been introduced anew since the last attempt.
     const peer = this.#peers.get(member);
     if (this.#closed || !peer) return;
+    if (this.#isCut(member)) {
+      const timer = setTimeout(() => this.#dial(member, delayMs), delayMs).unref();
+      this.#dialling.set(member, { socket: undefined, timer });
+      return;
+    }
     const socket = connect({
       ...identityOptions(this.#identity),
       host: '127.0.0.1',
@@ -229,7 +319,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const shown = fingerprintOf(socket.getPeerCertificate().raw);
     const peer = [...this.#peers.values()].find((candidate) => candidate.fingerprint === shown);
     // A member with a lower number is dialled, it does not dial.
-    if (this.#closed || !peer || peer.instance < this.#self) {
+    if (this.#closed || !peer || peer.instance < this.#self || this.#isCut(peer.instance)) {
       socket.destroy();
       return;
     }
@@ -284,8 +374,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #adopt(peer: Introduced, link: Link): void {
     const { instance: member, fingerprint: shown } = peer;
     const { socket } = link;
-    // Introduced anew while it was opening.
-    if (this.#peers.get(member)?.fingerprint !== shown) {
+    // Introduced anew, or cut, while it was opening.
+    if (this.#peers.get(member)?.fingerprint !== shown || this.#isCut(member)) {
       socket.destroy();
       return;
     }

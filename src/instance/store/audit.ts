@@ -13,6 +13,8 @@ export interface AuditLogOptions {
   readonly fileMax?: number;
   /** Characters that may wait before `stopped` says so; twice as many before lines are lost. */
   readonly waitingMax?: number;
+  /** Whether the disk is to count as full, for tests. */
+  readonly full?: (() => boolean) | undefined;
   /** The log is in doubt: an instance must not go on with it. */
   readonly failed: (error: Error) => void;
   /** `stopped` has changed. */
@@ -30,6 +32,8 @@ const RETRY_MS = 500;
 /** So much of the end of a file is read for its newest lines, and of so many files. */
 const TAIL_BYTES = 256 * 1024;
 const TAIL_FILES = 3;
+/** As the system says it of a disk that is. */
+const NO_SPACE = 'ENOSPC: no space left on device, write';
 
 interface Waiting {
   readonly resolve: () => void;
@@ -167,7 +171,12 @@ export class AuditLog {
     this.#batch = { text, size: text.length - lines.length + 1, waiting: this.#waiting };
     this.#lines = [];
     this.#waiting = [];
-    this.#writer.postMessage(this.#batch.text);
+    this.#write(this.#batch.text);
+  }
+
+  #write(text: AuditBatch): void {
+    if (this.#options.full?.() !== true) this.#writer.postMessage(text);
+    else setImmediate(() => this.#answered({ head: this.#head, error: NO_SPACE, full: true }));
   }
 
   #answered({ head, error, full }: AuditAnswer): void {
@@ -198,7 +207,7 @@ export class AuditLog {
     this.#look();
     this.#wakeIdle();
     const retry = setTimeout(() => {
-      if (this.#batch && !this.#failure) this.#writer.postMessage(this.#batch.text);
+      if (this.#batch && !this.#failure) this.#write(this.#batch.text);
     }, RETRY_MS);
     retry.unref();
   }

@@ -42,6 +42,8 @@ export class Store<Tables extends object> {
   /** Random, made with the file. */
   readonly id: string;
   readonly #place: { readonly path: string; readonly key: Buffer; readonly tables: readonly string[] };
+  /** Whether the disk is to count as full. */
+  readonly #full: (() => boolean) | undefined;
   readonly #writer: Worker;
   /** The writer has ended, by itself or because it was told to. */
   readonly #exit: Promise<void>;
@@ -66,7 +68,9 @@ export class Store<Tables extends object> {
     writer: Worker,
     reader: Connection,
     place: { readonly path: string; readonly key: Buffer; readonly tables: readonly string[] },
+    full: (() => boolean) | undefined,
   ) {
+    this.#full = full;
     this.#writer = writer;
     this.#exit = new Promise((resolve) => writer.once('exit', () => resolve()));
     this.#reader = reader;
@@ -82,12 +86,14 @@ export class Store<Tables extends object> {
    * Opens or makes the store at `path`.
    * @param key 32 bytes, derived in the slot; wiped before this settles.
    * @param tables every table of the state.
+   * @param full whether the disk is to count as full, for tests: what is written then fails as on one that is.
    * @throws when the file cannot be read with this key, or has another format.
    */
   static async open<Tables extends object>(
     path: string,
     key: Uint8Array,
     tables: readonly (keyof Tables & string)[],
+    full?: () => boolean,
   ): Promise<Store<Tables>> {
     // Left by a file that was removed just before an end; it must not be taken for a part of the new one.
     if (!existsSync(path)) await removeStore(path);
@@ -99,10 +105,12 @@ export class Store<Tables extends object> {
       name: 'store-writer',
     });
     data.key.fill(0);
-    const store = await Store.#beside<Tables>(writer, path, key, tables).catch(async (error: unknown) => {
-      await writer.terminate();
-      throw error;
-    });
+    const store = await Store.#beside<Tables>(writer, path, key, tables, full).catch(
+      async (error: unknown) => {
+        await writer.terminate();
+        throw error;
+      },
+    );
     writer.on('message', (answer: WriterAnswer) => store.#written(answer));
     writer.on('error', (error) => store.#fail(error));
     writer.on('exit', () => store.#fail(new Error('the writer of the store has ended')));
@@ -115,6 +123,7 @@ export class Store<Tables extends object> {
     path: string,
     key: Uint8Array,
     tables: readonly string[],
+    full: (() => boolean) | undefined,
   ): Promise<Store<Tables>> {
     let reader: Connection | undefined;
     try {
@@ -124,7 +133,7 @@ export class Store<Tables extends object> {
       await directory.sync().finally(() => directory.close());
       reader = openDatabase(path, key, { readonly: true });
       // SQLite holds the key too as long as the file is open; this copy is for the connections of snapshots.
-      return new Store<Tables>(writer, reader, { path, key: Buffer.from(key), tables });
+      return new Store<Tables>(writer, reader, { path, key: Buffer.from(key), tables }, full);
     } catch (error) {
       reader?.close();
       throw error;
@@ -330,7 +339,9 @@ export class Store<Tables extends object> {
     this.#abandon = (error) => {
       for (const { reject } of waiting) reject(error);
     };
-    this.#writer.postMessage(batch);
+    // In SQLite's words for it.
+    if (this.#full?.()) setImmediate(() => this.#written({ error: 'database or disk is full' }));
+    else this.#writer.postMessage(batch);
   }
 
   // The entry that is held stays too: by its hash a member finds that its own log leads there.

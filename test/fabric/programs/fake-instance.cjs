@@ -68,6 +68,9 @@ process.on('message', (message, socket) => {
       if (wish.mutinous === started.instance) return undefined;
       started.network = message.network;
       return networkSet();
+    case 'faults':
+      if (wish.silent !== started.instance) process.send({ kind: 'faultsSet', order: message.faults.order });
+      return undefined;
     case 'drain':
       draining = true;
       return finish();
@@ -128,6 +131,7 @@ function start(message) {
     });
   });
   process.send({ kind: 'clockSet', offset: message.clockOffset });
+  if (message.faults) process.send({ kind: 'faultsSet', order: message.faults.order });
   networkSet();
   server.on('tlsClientError', () => undefined);
   process.send({

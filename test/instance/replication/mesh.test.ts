@@ -23,6 +23,7 @@ import {
   until,
 } from './meshes.js';
 import { randomFrom } from './simulator.js';
+import type { LinkHarm } from '../../../src/instance/replication/mesh.js';
 
 afterEach(clear);
 
@@ -491,5 +492,61 @@ describe('mesh: members that start anew', () => {
     b.mesh.introduce(1, [c.peer]);
     await until(() => c.heard.length === 1);
     expect(line.dialled).toBe(dialled);
+  });
+});
+
+describe('mesh: harm on request', () => {
+  /** Members 0 and 1, and what their link suffers. */
+  async function harmed() {
+    const suffered: { harm: LinkHarm } = { harm: { cut: false, delayMs: 0 } };
+    const [a, b] = await Promise.all(
+      [0, 1].map((instance) => station(instance, undefined, undefined, () => suffered.harm)),
+    );
+    if (!a || !b) throw new Error('two stations');
+    a.mesh.introduce(0, [b.peer]);
+    b.mesh.introduce(1, [a.peer]);
+    await until(() => a.heard.length > 0 && b.heard.length > 0);
+    const suffer = (harm: LinkHarm): void => {
+      suffered.harm = harm;
+      for (const { mesh } of [a, b]) mesh.reharm();
+    };
+    return { a, b, suffer };
+  }
+
+  test('a link that is cut ends at both sides, and comes back when it is cut no more', async () => {
+    const { a, b, suffer } = await harmed();
+    suffer({ cut: true, delayMs: 0 });
+    expect(a.mesh.send(1, 'lost')).toBe(false);
+    await until(() => a.heard.length === 2 && b.heard.length === 2);
+    suffer({ cut: false, delayMs: 0 });
+    await until(() => a.heard.length === 3 && b.heard.length === 3);
+    expect(a.heard).toEqual(['linked 1', 'unlinked 1', 'linked 1']);
+    expect(b.heard).toEqual(['linked 0', 'unlinked 0', 'linked 0']);
+    expect(b.mesh.send(0, 'here')).toBe(true);
+    await until(() => a.heard.includes('here'));
+  });
+
+  test('while one side alone cuts, it lets nobody in', async () => {
+    const harm = { cut: true, delayMs: 0 };
+    const [a, b] = await Promise.all([station(0, undefined, undefined, () => harm), station(1)]);
+    a.mesh.introduce(0, [b.peer]);
+    const line = await lineTo(a.mesh.port);
+    b.mesh.introduce(1, [{ ...a.peer, port: line.port }]);
+    await until(() => line.dialled >= 3);
+    expect([a.heard, b.heard]).toEqual([[], []]);
+  });
+
+  test('what is delayed comes later, all of it and in order, whatever the delay becomes', async () => {
+    const { a, b, suffer } = await harmed();
+    suffer({ cut: false, delayMs: 120 });
+    const begun = performance.now();
+    const first = new Promise<number>((resolve) => b.mesh.once('message', () => resolve(performance.now())));
+    for (let number = 0; number < 20; number += 1) a.mesh.send(1, number);
+    suffer({ cut: false, delayMs: 0 });
+    for (let number = 20; number < 40; number += 1) a.mesh.send(1, number);
+    // Not before its time: a timer may be early by a millisecond.
+    expect((await first) - begun).toBeGreaterThanOrEqual(119);
+    await until(() => b.heard.length === 41);
+    expect(b.heard.slice(1)).toEqual(Array.from({ length: 40 }, (_, number) => number));
   });
 });

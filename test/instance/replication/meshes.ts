@@ -13,7 +13,7 @@ import {
   type SoftwareAttestorOptions,
 } from '../../../src/instance/replication/attestor.js';
 import { ownIdentity } from '../../../src/instance/replication/identity.js';
-import { Mesh, type Identity } from '../../../src/instance/replication/mesh.js';
+import { Mesh, type Identity, type LinkHarm } from '../../../src/instance/replication/mesh.js';
 import { decode, encode } from '../../../src/values/cbor.js';
 import type { Peer } from '../../../src/values/messages.js';
 
@@ -94,10 +94,11 @@ export async function station(
   instance: number,
   identity?: Identity,
   changes?: Partial<SoftwareAttestorOptions>,
+  harm?: (member: number) => LinkHarm,
 ): Promise<Station> {
   const shown = identity ?? (await identityOf(instance));
   const { attestor, trusting } = attestorOf(instance, changes);
-  const mesh = await Mesh.listen(shown, attestor);
+  const mesh = await Mesh.listen(shown, attestor, harm);
   leftovers.push(() => mesh.close());
   const heard: unknown[] = [];
   mesh.on('linked', (member) => heard.push(`linked ${member}`));

@@ -31,6 +31,24 @@ async function readLogOf(path: string): Promise<unknown> {
 }
 
 describe('store', () => {
+  test('on a disk that counts as full nothing more is prepared, and what was is there afterwards', async () => {
+    const path = makePlace();
+    let full = false;
+    const store = await openStore(path, () => full);
+    const [first, second] = entries(2);
+    if (!first || !second) throw new Error('two entries');
+    await store.append([first]);
+    full = true;
+    await expect(store.append([second])).rejects.toThrow(
+      'the store cannot be written: database or disk is full',
+    );
+    // As after any failed write: there is no way back.
+    full = false;
+    await expect(store.append([second])).rejects.toThrow('database or disk is full');
+    await store.close();
+    expect(await readLogOf(path)).toMatchObject({ tail: [{ index: 1 }] });
+  });
+
   test('a new store is empty, and its log begins with nothing', async () => {
     const store = await openStore(makePlace());
     expect(store.applied).toBe(0);

@@ -33,8 +33,8 @@ export function removePlaces(): void {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
 }
 
-export function openStore(path: string): Promise<Store<Notes>> {
-  return Store.open<Notes>(path, key(), tables);
+export function openStore(path: string, full?: () => boolean): Promise<Store<Notes>> {
+  return Store.open<Notes>(path, key(), tables, full);
 }
 
 /** `count` entries that follow `head`. */
