@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { FaultRule } from '../values/faults.js';
 import { HarnessError } from './error.js';
 import { makeHome } from './home.js';
-import { Pool } from './pool.js';
+import { Pool, type PoolParts } from './pool.js';
 import { copyTemplate } from './template.js';
 import { Up } from './up.js';
 
@@ -76,20 +76,26 @@ export async function startPool(options: PoolOptions = {}): Promise<Pool> {
       [...founding, ...running],
       patienceMs,
     );
-    const profile: FaultRule[] =
-      options.performance === undefined ? [] : [{ performance: options.performance }];
-    const pool = new Pool({ home, directory, ready, up, ca: readFileSync(ready.caFile, 'utf8'), profile });
-    if (profile.length > 0) {
-      await pool.faults.clear().catch(async (error: unknown) => {
-        await pool.close();
-        throw error;
-      });
+    try {
+      return await poolOf({ home, directory, ready, up }, options);
+    } catch (error) {
+      await up.kill();
+      throw error;
     }
-    return pool;
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     throw error;
   }
+}
+
+async function poolOf(
+  parts: Pick<PoolParts, 'home' | 'directory' | 'ready' | 'up'>,
+  { performance }: PoolOptions,
+): Promise<Pool> {
+  const profile: FaultRule[] = performance === undefined ? [] : [{ performance }];
+  const pool = new Pool({ ...parts, ca: readFileSync(parts.ready.caFile, 'utf8'), profile });
+  if (profile.length > 0) await pool.faults.clear();
+  return pool;
 }
 
 /** What is decided when a pool is made. */

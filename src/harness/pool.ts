@@ -43,7 +43,7 @@ export interface Advanced {
 /** All rules, and the seed of their dice. */
 export type FaultsShown = FaultSettings;
 
-interface PoolParts {
+export interface PoolParts {
   readonly home: string;
   readonly directory: string;
   readonly ready: Ready;

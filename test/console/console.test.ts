@@ -2,7 +2,7 @@
 // by mouse or keyboard, in any window; and it asks nobody but the fabric.
 import { randomUUID } from 'node:crypto';
 import type { Browser, Page, Route } from 'playwright-core';
-import { processesIn, TestPool, until, type Credentials } from '../scenarios/pool.js';
+import { at, processesIn, TestPool, until, type Credentials } from '../scenarios/pool.js';
 import { launch, Visitor } from './browser.js';
 
 const VIEWS = ['Pool', 'Keys', 'Roles', 'Security domain', 'Audit', 'Meter'];
@@ -21,7 +21,7 @@ let auditor: Credentials;
 let visitor: Visitor;
 
 beforeAll(async () => {
-  [pool, browser] = await Promise.all([TestPool.start(), launch()]);
+  [pool, browser] = await Promise.all([TestPool.start(undefined, ['--faults']), launch()]);
   nobody = pool.addPrincipal('nobody');
   auditor = pool.addPrincipal('auditor');
   const client = await pool.client({ keepAlive: true });
@@ -52,21 +52,14 @@ afterEach(async () => {
   await visitor.leave();
 });
 
+/** `faults` is false: as if the pool had been made without them. */
 async function enter(options: Parameters<typeof Visitor.open>[2] = {}, faults = false): Promise<Page> {
   visitor = await Visitor.open(browser, pool, options);
   const { page } = visitor;
-  if (faults) await offerFaults(page);
+  if (!faults) await page.route('**/console/pools/dev/faults', (route) => answer(route, { offered: false }));
   await visitor.signIn(pool.admin);
   await page.getByRole('heading', { name: 'Pool dev' }).waitFor();
   return page;
-}
-
-/** As if the pool had been made for faults. */
-async function offerFaults(page: Page): Promise<void> {
-  await page.route('**/console/pools/dev/faults', (route) => answer(route, { offered: true }));
-  await page.route(`**${FAULTS}`, (route) =>
-    answer(route, { rules: [{ latency: { kind: 'constant', ms: 5 } }] }),
-  );
 }
 
 function answer(route: Route, body: unknown): Promise<void> {
@@ -225,7 +218,6 @@ test('console: roles and the audit log are shown by the names of principals', as
 test('console: everything can be reached and done by keyboard, and the focus is seen', async () => {
   visitor = await Visitor.open(browser, pool);
   const { page } = visitor;
-  await offerFaults(page);
   await visitor.goTo();
   await page.getByLabel('Client id').waitFor();
   await page.keyboard.type(pool.admin.clientId);
@@ -332,7 +324,6 @@ test('console: a script that is slipped in does not run, nor does anything go to
     const body = (await response.text()).replace('<body>', '<body><script>window.broken = true</script>');
     await route.fulfill({ response, body });
   });
-  await offerFaults(page);
   await visitor.signIn(pool.admin);
   await page.getByRole('heading', { name: 'Pool dev' }).waitFor();
   await until('the browser has stopped it', () =>
@@ -388,41 +379,50 @@ test('console: signing out forgets everything, and nothing is ever kept in the b
   expectQuiet();
 });
 
-test('console: faults have buttons only where the fabric offers them, and a wipe is confirmed first', async () => {
-  visitor = await Visitor.open(browser, pool);
-  const { page } = visitor;
-  const said = page.waitForResponse('**/console/pools/dev/faults');
-  await visitor.signIn(pool.admin);
-  expect(await (await said).json()).toEqual({ offered: false });
+test('console: faults have buttons only where the fabric offers them', async () => {
+  const page = await enter();
   await page.getByText('3 of 3', { exact: true }).waitFor();
   expect(await page.getByRole('heading', { name: 'Faults' }).count()).toBe(0);
   expectQuiet();
-  await visitor.leave();
+});
 
-  const offered = await enter({}, true);
-  const told: string[] = [];
-  await offered.route('**/partitions/**', (route) => {
-    told.push(`${route.request().method()} ${new URL(route.request().url()).pathname}`);
-    return answer(route, { id: 1, pid: 1 });
-  });
-  const buttons = offered.getByRole('group', { name: 'Faults of partition 1' });
+test('console: buttons unplug a partition, clear rules, and wipe a partition when that was confirmed', async () => {
+  const control = await pool.control();
+  const rules = [{ operations: ['KeySign'], latency: { kind: 'constant', ms: 5 } }];
+  expect((await control.call('PUT', FAULTS, { rules })).status).toBe(200);
+  const page = await enter({}, true);
+  await page.getByText('3 of 3', { exact: true }).waitFor();
+  const buttons = page.getByRole('group', { name: 'Faults of partition 1' });
+
+  await buttons.getByRole('button', { name: 'Unplug' }).click();
+  await page.getByText('Partition 1 was unplugged.').waitFor();
+  await page.getByText('2 of 3', { exact: true }).waitFor();
+  await visitor.picture('unplugged');
+  await buttons.getByRole('button', { name: 'Replug' }).click();
+  await page.getByText('3 of 3', { exact: true }).waitFor();
+
+  await page.getByText(JSON.stringify(rules[0])).waitFor();
+  await page.getByRole('button', { name: 'Clear all rules' }).click();
+  await page.getByText('None: requests are answered as they come.').waitFor();
+  expect(at((await control.call('GET', FAULTS)).body, 'rules')).toEqual([]);
+
+  const [, before] = pool.instancePids;
   await buttons.getByRole('button', { name: 'Wipe …' }).click();
-  const dialog = offered.getByRole('dialog', { name: 'Wipe partition 1?' });
+  const dialog = page.getByRole('dialog', { name: 'Wipe partition 1?' });
   await dialog.waitFor();
   await visitor.picture('wipe-light');
-  await offered.keyboard.press('Escape');
+  await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
-  expect(told).toEqual([]);
+  await pool.inSync();
+  const [, unwiped] = pool.instancePids;
+  expect(unwiped).not.toBe(before); // it was unplugged
   await buttons.getByRole('button', { name: 'Wipe …' }).click();
   await dialog.getByRole('button', { name: 'Wipe it' }).click();
-  await offered.getByText('Partition 1 was wiped.').waitFor();
-  await buttons.getByRole('button', { name: 'Unplug' }).click();
-  await offered.getByText('Partition 1 was unplugged.').waitFor();
-  await offered.getByText('{"latency":{"kind":"constant","ms":5}}').waitFor();
-  expect(told).toEqual([
-    'POST /trivet/pools/dev/partitions/1/wipe',
-    'POST /trivet/pools/dev/partitions/1/unplug',
-  ]);
+  await page.getByText('Partition 1 was wiped.').waitFor();
+  await until('it is another process', async () => {
+    await pool.inSync();
+    return pool.instancePids[1] !== unwiped;
+  });
   expectQuiet();
 });
 
@@ -442,7 +442,6 @@ test('console: a lost connection is shown, and gone when the fabric answers agai
 test('console: where pools do not believe the local login, it shows the control plane’s side and says so', async () => {
   visitor = await Visitor.open(browser, pool);
   const { page } = visitor;
-  await offerFaults(page);
   await page.route('**/adfs/oauth2/token', (route) =>
     route.request().postData()?.includes('managedhsm.azure.net')
       ? route.fulfill({
