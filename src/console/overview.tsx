@@ -6,7 +6,7 @@ import { KINDS, lagOf, type PoolView } from './live.js';
 import { Badge, Heading, Notice, Wide } from './parts.js';
 import { Picture, stateOf } from './picture.js';
 import type { Session } from './session.js';
-import type { Instance } from './shapes.js';
+import type { Instance, Pool } from './shapes.js';
 import { boundText, rateText } from './text.js';
 
 const MIB = 1024 * 1024;
@@ -30,7 +30,7 @@ export function Overview(props: { session: Session; seen: PoolView }): VNode {
           <Badge kind="busy">waits for its security domain</Badge>
         )}
       </Heading>
-      <Standing members={members} activation={pool.activation} />
+      <Standing pool={pool} members={members} />
       <div class="top">
         <section class="card" aria-label="Picture of the pool">
           <Picture seen={seen} />
@@ -99,14 +99,20 @@ export function NotActive(): VNode {
   );
 }
 
-function Standing(props: { members: number; activation: string }): VNode | null {
-  const { members, activation } = props;
+function Standing(props: { pool: Pool; members: number }): VNode | null {
+  const { members } = props;
+  const { activation, instances } = props.pool;
   if (activation !== 'Active') return <NotActive />;
   if (members === 3) return null;
   if (members === 2) {
     return (
       <Notice kind="hint" title="One partition is away.">
-        <p>Everything goes on with two; it comes back by itself.</p>
+        <p>
+          Everything goes on with two;{' '}
+          {instances.some(({ unplugged }) => unplugged)
+            ? 'it was unplugged, and stays away until it is plugged in again.'
+            : 'it comes back by itself.'}
+        </p>
       </Notice>
     );
   }

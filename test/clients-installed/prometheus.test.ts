@@ -52,7 +52,8 @@ test('prometheus: the server scrapes a pool as documented', async () => {
   try {
     const value = async (query: string): Promise<unknown> => {
       const text = await fetched(`http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(query)}`);
-      const { data } = JSON.parse(text || '{}') as {
+      if (!text.startsWith('{')) return undefined; // it starts yet, and says so in words
+      const { data } = JSON.parse(text) as {
         readonly data?: { readonly result: readonly { readonly value: readonly [number, string] }[] };
       };
       return data?.result[0]?.value[1];
