@@ -41,3 +41,12 @@ any_exists() {
   shift
   [[ $# -gt 0 ]] && any_exists "$@"
 }
+
+# Headers that came with this Node, if they did, so that native code builds without a download.
+use_own_headers() {
+  local prefix
+  prefix=$(node -p "require('node:path').resolve(process.execPath, '../..')")
+  if [[ -f $prefix/include/node/node.h ]]; then
+    export npm_config_nodedir=$prefix
+  fi
+}
