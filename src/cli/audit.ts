@@ -52,7 +52,7 @@ export function addAudit(trivet: Command): void {
     )
     .action(async (options: VerifyOptions) => {
       const { verifyAudit } = await import('./audit/verify.js');
-      verifyAudit(options);
+      await verifyAudit(options);
     });
   command('tail', 'show the newest records of all instances, in order of time')
     .option('--lines <count>', 'how many', lineCount, 20)

@@ -48,6 +48,8 @@ class Progress {
   advance(step = ''): void {
     this.#done += 1;
     this.#step = step;
+    // Work that never waits lets no timer run.
+    if (!this.#ticking && performance.now() - this.#begin > QUIET_MS) this.#show();
     this.#update();
   }
 
@@ -58,6 +60,7 @@ class Progress {
   }
 
   #show(): void {
+    clearTimeout(this.#timer);
     this.#bar.start(this.total ?? 1, 0, this.#words());
     this.#ticking = setInterval(() => this.#update(), TICK_MS);
     this.#update();

@@ -16,6 +16,12 @@ test('progress: in a terminal there is a bar, and nothing is left of it', () => 
   expect(text.endsWith('\u001b[2Kdone\r\n')).toBe(true); // the line was wiped
 });
 
+test('progress: there is a bar for work that never waits, too', () => {
+  const text = shown('busy');
+  expect(text).toMatch(/working █+░+ [0-9]+ % step-[0-9]+/);
+  expect(text.endsWith('\u001b[2Kdone\r\n')).toBe(true);
+});
+
 test('progress: where nobody knows how much there is, it is said how long it takes', () => {
   expect(shown()).toMatch(/working \d s/);
 });

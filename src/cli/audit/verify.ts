@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { pinOf, type OwnerOptions } from '../key/verify-attestation.js';
 import { show } from '../security-domain/files.js';
-import type { LogFinding } from './check-log.js';
+import { withProgress } from '../progress.js';
+import type { LogFile, LogFinding } from './check-log.js';
 import { checkPool, type PoolFinding } from './check-pool.js';
 import { filesOf, findLogs, type PoolOptions } from './logs.js';
 
@@ -11,10 +12,21 @@ export interface VerifyOptions extends PoolOptions, OwnerOptions {
   json?: true;
 }
 
-export function verifyAudit(options: VerifyOptions): void {
+export async function verifyAudit(options: VerifyOptions): Promise<void> {
   const { pool, logs } = findLogs(options);
-  const members = logs.map(({ instance, directory }) => ({ instance, files: () => filesOf(directory) }));
-  const finding = checkPool(members, { pool, owner: pinOf(options), now: new Date(), first: options.first });
+  const total = logs.reduce((sum, { directory }) => sum + filesOf(directory).length, 0);
+  const finding = await withProgress(`checking the audit logs of ${pool}`, total, (advance) => {
+    const read = (file: LogFile): Buffer => {
+      advance();
+      return file.read();
+    };
+    const members = logs.map(({ instance, directory }) => ({
+      instance,
+      files: () => filesOf(directory).map((file) => ({ ...file, read: () => read(file) })),
+    }));
+    const expected = { pool, owner: pinOf(options), now: new Date(), first: options.first };
+    return Promise.resolve(checkPool(members, expected));
+  });
   const directories = new Map(logs.map(({ instance, directory }) => [instance, directory]));
   show(options, finding, inWords(finding, directories));
   if (!finding.valid) process.exitCode = 1;

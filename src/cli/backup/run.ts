@@ -1,6 +1,7 @@
 // Begins a backup or restore like any customer, and asks for its end.
 import { connect, connectPool, member, print, type PoolClient } from '../ask.js';
 import { CommandError } from '../failure.js';
+import { withProgress } from '../progress.js';
 import { localContainer, type ContainerAccess } from './local-storage.js';
 
 export interface StatusOptions {
@@ -24,6 +25,7 @@ const LOOK_MS = 500;
 const TRIES = 60;
 /** Shown again after so many looks without news. */
 const QUIET_LOOKS = 20;
+const PERCENT = 100;
 
 export async function startBackup(options: StartOptions): Promise<void> {
   await run(options, 'backup', (pool, access) => pool.call('POST', `/backup?${VERSION}`, access));
@@ -65,26 +67,59 @@ async function run(
 ): Promise<void> {
   const access = await accessOf(options);
   const pool = await connectPool(options.dataDir, options.pool);
-  let job = await begin(pool, access);
-  const id = member(job, 'jobId');
+  const begun = await begin(pool, access);
+  const id = member(begun, 'jobId');
   if (id === undefined) throw new CommandError(`pool ${pool.name} answered without a job`);
   if (options.wait === false) {
-    show(options, what, job);
+    show(options, what, begun);
     return;
   }
-  let shown = '';
-  for (let look = 0; member(job, 'status') === 'InProgress'; look += 1) {
-    const details = member(job, 'statusDetails') ?? '';
-    if (!options.json && (details !== shown || (look > 0 && look % QUIET_LOOKS === 0))) {
-      print(`${what} ${id}: ${details === '' ? 'in progress' : details}`);
-      shown = details;
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    job = await patientStatusOf(pool, what, id);
-  }
+  const job = await withProgress(`${what} ${id}`, PERCENT, (advance) =>
+    ended(pool, { what, id, begun, told: teller(options, `${what} ${id}`, advance) }),
+  );
   show(options, what, job);
   if (member(job, 'status') !== 'Succeeded')
     throw new CommandError(`the ${what} has failed: ${reasonOf(job)}`);
+}
+
+interface Waited {
+  readonly what: What;
+  readonly id: string;
+  readonly begun: unknown;
+  /** Told what the job says of itself, at every look. */
+  readonly told: (details: string) => void;
+}
+
+async function ended(pool: PoolClient, { what, id, begun, told }: Waited): Promise<unknown> {
+  let job = begun;
+  while (member(job, 'status') === 'InProgress') {
+    told(member(job, 'statusDetails') ?? '');
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    job = await patientStatusOf(pool, what, id);
+  }
+  return job;
+}
+
+/** Moves the bar that is shown in a terminal; elsewhere writes a line when there is news, and now and then without. */
+function teller(
+  { json }: StartOptions,
+  name: string,
+  advance: (step?: string) => void,
+): (details: string) => void {
+  let [shown, quiet, percent] = ['', 0, 0];
+  return (details) => {
+    const [, done, total] = /^([0-9]+) of ([0-9]+) /.exec(details) ?? [];
+    for (
+      const now = Math.floor((PERCENT * Number(done ?? 0)) / Number(total ?? 1));
+      percent < now;
+      percent += 1
+    )
+      advance(details);
+    quiet += 1;
+    if (json || process.stderr.isTTY || (details === shown && quiet < QUIET_LOOKS)) return;
+    print(`${name}: ${details === '' ? 'in progress' : details}`);
+    [shown, quiet] = [details, 0];
+  };
 }
 
 function statusOf(pool: PoolClient, what: What, id: string): Promise<unknown> {

@@ -1,4 +1,5 @@
-// Something that takes until it was shown three times; with `known` as its argument it says how far it is.
+// Something that takes until it was shown three times; with `known` as its argument it says how far it is, with `busy` it
+// does so and lets no timer run.
 const { withProgress } = require('../../../dist/cli/progress.js');
 
 const write = process.stderr.write.bind(process.stderr);
@@ -8,9 +9,26 @@ process.stderr.write = (chunk, ...rest) => {
   return write(chunk, ...rest);
 };
 
-withProgress('working', process.argv[2] === 'known' ? 4 : undefined, async (advance) => {
+const HALF = 50;
+function busy(advance) {
+  advance('step-1');
+  for (let done = 1; done < HALF; done += 1) {
+    // Longer than the time after which a bar is shown, all steps together.
+    for (const end = performance.now() + 30; performance.now() < end;);
+    advance(`step-${done + 1}`);
+  }
+  return Promise.resolve();
+}
+
+async function patient(advance) {
   for (let step = 1; step <= 3; step += 1) {
     while (shown < step) await new Promise((resolve) => setTimeout(resolve, 10));
     advance(`step-${step}`);
   }
-}).then(() => process.stdout.write('done\n'));
+}
+
+const [work, total] = { known: [patient, 4], busy: [busy, 2 * HALF] }[process.argv[2]] ?? [
+  patient,
+  undefined,
+];
+withProgress('working', total, work).then(() => process.stdout.write('done\n'));
