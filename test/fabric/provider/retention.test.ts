@@ -41,8 +41,10 @@ test('retention: at its end a deleted HSM is purged, protected or not, whatever 
   await eventually(async () => (await deleted()).length === 1);
   expect(await deleted()).toEqual(['thirty']);
   await eventually(() => !existsSync(join(started.fabric.places.pools, 'seven')));
-  expect((await arm.ask('POST', `${KEY_VAULT}/checkMhsmNameAvailability`, { name: 'seven' })).json).toEqual({
-    nameAvailable: true,
+  // Its end is recorded once nothing of it is left.
+  await eventually(async () => {
+    const { json } = await arm.ask('POST', `${KEY_VAULT}/checkMhsmNameAvailability`, { name: 'seven' });
+    return json['nameAvailable'] === true;
   });
   const enable = {
     method: 'PUT',

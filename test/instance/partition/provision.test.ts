@@ -1,5 +1,5 @@
 // Tokens as they are made, joined and kept: by real provisioner processes, looked at by another program.
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -289,24 +289,43 @@ async function eventually<T>(look: () => T | undefined): Promise<T> {
   }
 }
 
+/** The provisioner of a running instance, once it is what it is to be: the signal is armed on the way. */
+function provisionerOf(instance: ChildProcess): number | undefined {
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name) && statusOf(name)?.parent === instance.pid)
+    .map(Number)
+    .find((pid) => commandOf(pid).startsWith(process.execPath));
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    return ''; // gone meanwhile
+  }
+}
+
 test(
   'provisioner: an instance that is killed leaves none behind, one that stands still neither',
   async () => {
-    const instance = spawn(
-      process.execPath,
-      [join(__dirname, 'programs/found.cjs'), makeDirectory(), newUuid(), modulePath],
-      { stdio: 'ignore' },
-    );
-    const provisioner = await eventually(() =>
-      readdirSync('/proc')
-        .filter((name) => /^[0-9]+$/.test(name) && statusOf(name)?.parent === instance.pid)
-        .map(Number)
-        // Not before it is what it is to be: the signal is armed on the way.
-        .find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith(process.execPath)),
-    );
-    process.kill(provisioner, 'SIGSTOP');
+    let provisioner: number | undefined;
+    let instance: ChildProcess;
+    // On a machine that is busy one may come and go unseen: then another instance has one.
+    do {
+      instance = spawn(
+        process.execPath,
+        [join(__dirname, 'programs/found.cjs'), makeDirectory(), newUuid(), modulePath],
+        { stdio: 'ignore' },
+      );
+      const { pid = -1 } = instance;
+      provisioner = await eventually(() =>
+        ['Z', 'X', undefined].includes(statusOf(pid)?.state) ? 0 : provisionerOf(instance),
+      );
+    } while (provisioner === 0);
+    const stopped = provisioner;
+    process.kill(stopped, 'SIGSTOP');
     instance.kill('SIGKILL');
-    await eventually(() => (['Z', 'X', undefined].includes(statusOf(provisioner)?.state) ? true : undefined));
+    await eventually(() => (['Z', 'X', undefined].includes(statusOf(stopped)?.state) ? true : undefined));
   },
   MINUTE,
 );
