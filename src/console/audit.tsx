@@ -2,7 +2,7 @@
 // sent a request, and is shown as text.
 import { useState } from 'preact/hooks';
 import type { VNode } from 'preact';
-import { Badge, Heading, Notice, Refusal, useAsked, Waiting, Wide } from './parts.js';
+import { Badge, Filter, Heading, Notice, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { principalNames } from './roles.js';
 import { askPool, Refused, type Session } from './session.js';
 import type { AuditTail } from './shapes.js';
@@ -44,15 +44,7 @@ export function Audit(props: { session: Session; pool: string }): VNode {
   return (
     <>
       <Heading title="Audit" note="The newest records of every partition; looking at them is recorded too">
-        <label class="filter">
-          Filter{' '}
-          <input
-            type="search"
-            value={wanted}
-            spellcheck={false}
-            onInput={({ currentTarget }) => setWanted(currentTarget.value)}
-          />
-        </label>
+        <Filter wanted={wanted} want={setWanted} />
         <label class="check">
           <input
             type="checkbox"

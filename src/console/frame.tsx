@@ -153,7 +153,6 @@ function PoolChoice(props: {
         Pool{' '}
         <input
           value={pool}
-          placeholder="name"
           spellcheck={false}
           onChange={({ currentTarget }) => choose(currentTarget.value.trim().toLowerCase())}
         />

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { VNode } from 'preact';
 import { addDuration, parseDuration } from '../values/duration.js';
-import { Badge, Heading, Notice, Problem, Refusal, useAsked, Waiting, Wide } from './parts.js';
+import { Badge, Filter, Heading, Notice, Problem, Refusal, useAsked, Waiting, Wide } from './parts.js';
 import { askPool, Refused, type Session } from './session.js';
 import type { DeletedKeyItem, KeyBundle, KeyItem, Page, RotationPolicy } from './shapes.js';
 import { countText, dateText, lastOf, momentText } from './text.js';
@@ -68,15 +68,7 @@ export function Keys(props: { session: Session; pool: string }): VNode {
         title="Keys"
         note={`${countText(items.length, 'key')}${next === undefined ? '' : ' and more'}`}
       >
-        <label class="filter">
-          Filter{' '}
-          <input
-            type="search"
-            value={wanted}
-            spellcheck={false}
-            onInput={({ currentTarget }) => setWanted(currentTarget.value)}
-          />
-        </label>
+        <Filter wanted={wanted} want={setWanted} />
         <button type="button" onClick={first.again}>
           Refresh
         </button>

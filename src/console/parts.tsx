@@ -123,6 +123,22 @@ export function Heading(props: {
   );
 }
 
+/** What is looked for in a list. */
+export function Filter(props: { wanted: string; want: (text: string) => void }): VNode {
+  const { wanted, want } = props;
+  return (
+    <label class="filter">
+      Filter{' '}
+      <input
+        type="search"
+        value={wanted}
+        spellcheck={false}
+        onInput={({ currentTarget }) => want(currentTarget.value)}
+      />
+    </label>
+  );
+}
+
 /** A state in a word, with a sign that is not its colour. */
 export function Badge(props: {
   kind: 'good' | 'busy' | 'bad' | 'plain';
