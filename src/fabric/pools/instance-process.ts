@@ -26,10 +26,15 @@ const LAST_WORDS_MS = 1_000;
 /** What an instance inherits of our environment: enough to find programs and places for temporary files. */
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL', 'TZ'];
 
+/**
+ * Part of what an instance is measured as. Young objects of each thread have three times so many megabytes: twice as
+ * many, as Node.js would have it, sign no faster (docs/performance.md).
+ */
+export const INSTANCE_NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=8'];
+
 export interface InstanceProgram {
   /** Path of the JavaScript file that an instance runs. */
   readonly script: string;
-  readonly nodeOptions?: readonly string[];
 }
 
 /** How an instance presents itself to its peers. */
@@ -95,7 +100,7 @@ export class InstanceProcess {
   ) {
     ({ promise: this.drained, resolve: this.#drain } = later<true>());
     ({ promise: this.ended, resolve: this.#finish } = later<string>());
-    const node = [process.execPath, ...(program.nodeOptions ?? []), program.script];
+    const node = [process.execPath, ...INSTANCE_NODE_OPTIONS, program.script];
     const lock = [
       'flock',
       '--nonblock',
@@ -318,6 +323,8 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   }
   // Slow PKCS#11 calls (RSA) run on libuv's threads; four would be fewer than one client's burst.
   environment['UV_THREADPOOL_SIZE'] = '8';
+  // The GNU library gives each thread a heap of its own, and what was free in one was of no use to another.
+  environment['MALLOC_ARENA_MAX'] = '2';
   return environment;
 }
 

@@ -7,12 +7,15 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { measure, type Measurement } from '../../../src/instance/replication/measurement.js';
@@ -178,6 +181,22 @@ describe('the measurement of a bundled program', () => {
     write(join(root, 'dist/instance/api/main.js'), 'changed'); // what the bundle was made of does not run
     expect(measure({ module: MODULE, root, program })).toEqual(plain);
   });
+});
+
+// The library of the storage was once loaded by the first backup, and measured by nobody.
+test('whatever a program of this build loads, now or later, is measured with it', () => {
+  const program = join(repository, 'dist/program/instance');
+  const { packages } = JSON.parse(readFileSync(join(program, 'packages.json'), 'utf8')) as {
+    packages: string[];
+  };
+  const files = readdirSync(program).filter((name) => name.endsWith('.js'));
+  // `require("x")`, and `createRequire(place)("x")`.
+  const calls = /\b(?:require\d*|createRequire\)?\(\w+\))\(["']([^"']+)["']\)/g;
+  const loaded = files.flatMap((name) =>
+    [...readFileSync(join(program, name), 'utf8').matchAll(calls)].map(([, wanted = '']) => wanted),
+  );
+  const outside = new Set(loaded.filter((wanted) => !isBuiltin(wanted) && !files.includes(basename(wanted))));
+  expect([...outside].sort()).toEqual([...packages, '../../../build/Release/trivet_pkcs11.node'].sort());
 });
 
 describe('a process that measures itself', () => {

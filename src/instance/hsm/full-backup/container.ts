@@ -48,7 +48,7 @@ export interface ContainerAddress {
 /** Names are of blobs in the container. Asks nothing yet. */
 export function openContainer({ url, token, host }: ContainerAddress): Container {
   // Heavy, and needed by few: an instance that makes no backup does not load it.
-  const library = createRequire(__filename)('@azure/storage-blob') as typeof import('@azure/storage-blob');
+  const library = createRequire(__filename)('./storage-library.js') as typeof import('./storage-library.js');
   const client = new HostClient(host, library.RestError);
   const pipeline = library.newPipeline(new library.AnonymousCredential(), {
     httpClient: client,
