@@ -69,15 +69,27 @@ function nonceOf(number: number): Buffer {
   return nonce;
 }
 
+/** By how much a part is longer than its records. */
+export const PART_OVERHEAD_BYTES = TAG_BYTES;
+
 /**
  * Ciphertext and tag.
  * @param key 32 bytes, of this attempt.
  * @param number from 1 on.
  * @param records a list of {@link BackupRecord}, encoded.
+ * @param room where the part is put, {@link PART_OVERHEAD_BYTES} longer than the records or more.
  */
-export function sealPart(key: Uint8Array, attempt: Attempt, number: number, records: Uint8Array): Buffer {
+export function sealPart(
+  key: Uint8Array,
+  attempt: Attempt,
+  number: number,
+  records: Uint8Array,
+  room: Buffer = Buffer.alloc(records.length + PART_OVERHEAD_BYTES),
+): Buffer {
   const cipher = createCipheriv(CIPHER, key, nonceOf(number)).setAAD(placeOf(attempt, number));
-  return Buffer.concat([cipher.update(records), cipher.final(), cipher.getAuthTag()]);
+  const end = cipher.update(records).copy(room);
+  cipher.final(); // nothing: GCM has no blocks to fill
+  return room.subarray(0, end + cipher.getAuthTag().copy(room, end));
 }
 
 /** @throws JobFailure `BackupCorrupt` for anything but this very part. */
@@ -93,8 +105,8 @@ export function openPart(
     .setAAD(placeOf(attempt, number))
     .setAuthTag(sealed.subarray(end));
   try {
-    const plaintext = decipher.update(sealed.subarray(0, end)); // all of it: GCM has no blocks to fill
-    decipher.final();
+    const plaintext = decipher.update(sealed.subarray(0, end));
+    decipher.final(); // nothing but the check of the tag
     // Whoever could make this open could read the backup key: nothing in it is a stranger's.
     return decode(plaintext) as BackupRecord[];
   } catch {

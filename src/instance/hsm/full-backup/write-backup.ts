@@ -12,6 +12,7 @@ import { JobFailure } from './failure.js';
 import {
   MANIFEST_BYTES_MAX,
   MANIFEST_NAME,
+  PART_OVERHEAD_BYTES,
   partName,
   readManifest,
   sealManifest,
@@ -87,6 +88,8 @@ async function writeParts(
   try {
     const parts: number[] = [];
     let records = 0;
+    // One for all parts, since each is written before the next is sealed: what is given up is not free at once.
+    let room = Buffer.alloc(0);
     for (;;) {
       const part = await snapshot.next();
       if (part.kind === 'end') {
@@ -103,7 +106,9 @@ async function writeParts(
       }
       const number = parts.length + 1;
       // As it comes: what is taken apart and put together again would be in memory several times.
-      const sealed = sealPart(keys.parts, attempt, number, part.page);
+      const size = part.page.length + PART_OVERHEAD_BYTES;
+      if (room.length < size) room = Buffer.alloc(Math.ceil(size * 1.125));
+      const sealed = sealPart(keys.parts, attempt, number, part.page, room);
       await putOnce(container, `${folder}/${partName(attempt, number)}`, sealed);
       parts.push(sealed.length);
       records += part.records;
