@@ -27,10 +27,14 @@ const LAST_WORDS_MS = 1_000;
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL', 'TZ'];
 
 /**
- * Part of what an instance is measured as. Young objects of each thread have three times so many megabytes: twice as
- * many, as Node.js would have it, sign no faster (docs/performance.md).
+ * Part of what an instance is measured as. Megabytes: young objects of each thread have three times the first, and the
+ * old ones are looked through when they first reach the second. Left to itself Node.js takes twice the first, and waits
+ * until there is as much garbage as there is anything else; it is no faster for that (docs/performance.md).
  */
-export const INSTANCE_NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=8'];
+export const INSTANCE_NODE_OPTIONS: readonly string[] = [
+  '--max-semi-space-size=8',
+  '--initial-old-space-size=28',
+];
 
 export interface InstanceProgram {
   /** Path of the JavaScript file that an instance runs. */
