@@ -1,4 +1,5 @@
-// Measures what an instance would run, in a process that is set up as an instance is: its options, its program, no environment.
+// Measures what an instance would run, in a process that is set up as an instance is: its options, its program, no
+// environment.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { INSTANCE_NODE_OPTIONS } from '../../fabric/pools/instance-process.js';

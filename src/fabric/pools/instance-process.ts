@@ -28,8 +28,8 @@ const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL'
 
 /**
  * Part of what an instance is measured as. Megabytes: young objects of each thread have three times the first, and the
- * old ones are looked through when they first reach the second. Left to itself Node.js takes twice the first, and waits
- * until there is as much garbage as there is anything else; it is no faster for that (docs/performance.md).
+ * old ones are looked through when they first reach the second. Left to itself Node.js takes twice the first, which
+ * signs no faster, and waits while an instance grows by tens of them (docs/performance.md).
  */
 export const INSTANCE_NODE_OPTIONS: readonly string[] = [
   '--max-semi-space-size=8',

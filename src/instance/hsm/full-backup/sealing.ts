@@ -84,7 +84,7 @@ export function sealPart(
   attempt: Attempt,
   number: number,
   records: Uint8Array,
-  room: Buffer = Buffer.alloc(records.length + PART_OVERHEAD_BYTES),
+  room: Buffer,
 ): Buffer {
   const cipher = createCipheriv(CIPHER, key, nonceOf(number)).setAAD(placeOf(attempt, number));
   const end = cipher.update(records).copy(room);
