@@ -28,12 +28,14 @@ const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'XDG_RUNTIME_DIR', 'LANG', 'LC_ALL'
 
 /**
  * Part of what an instance is measured as. Megabytes: young objects of each thread have three times the first, and the
- * old ones are looked through when they first reach the second. Left to itself Node.js takes twice the first, which
- * signs no faster, and waits while an instance grows by tens of them (docs/performance.md).
+ * old ones are looked through when they first reach the second, then whenever they have grown by half. Left to itself
+ * Node.js takes twice the first, which signs no faster, and lets old objects grow by the more the slower a collection
+ * was, up to fourfold: most where others hold the processor (docs/performance.md).
  */
 export const INSTANCE_NODE_OPTIONS: readonly string[] = [
   '--max-semi-space-size=8',
   '--initial-old-space-size=28',
+  '--heap-growing-percent=50',
 ];
 
 export interface InstanceProgram {
