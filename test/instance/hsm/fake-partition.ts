@@ -33,7 +33,22 @@ function bytes(member: string | undefined): Buffer {
 }
 
 /** Key pairs are costly to make; the tests of the API do not care that they differ. */
-const rsaPairs = new Map<string, crypto.KeyObject>();
+const rsaKeys = new Map<string, crypto.KeyObject>();
+
+function rsaKey(modulusLength: number, publicExponent: number): crypto.KeyObject {
+  const kind = `${modulusLength}/${publicExponent}`;
+  const key =
+    rsaKeys.get(kind) ?? crypto.generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey;
+  rsaKeys.set(kind, key);
+  return key;
+}
+
+let attesting: crypto.KeyObject | undefined;
+
+/** What signs attestations: no key of a pool. */
+function attestationKey(): crypto.KeyObject {
+  return (attesting ??= crypto.generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey);
+}
 
 export class FakePartition {
   readonly keys = new Map<string, crypto.KeyObject>();
@@ -50,15 +65,8 @@ export class FakePartition {
 
   #generate(id: string, spec: KeySpec): Promise<SealedKey> {
     switch (spec.kty) {
-      case 'RSA-HSM': {
-        const kind = `${spec.size}/${spec.exponent}`;
-        const { size: modulusLength, exponent: publicExponent } = spec;
-        const made =
-          rsaPairs.get(kind) ??
-          crypto.generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey;
-        rsaPairs.set(kind, made);
-        return Promise.resolve(this.#keep(id, spec, made));
-      }
+      case 'RSA-HSM':
+        return Promise.resolve(this.#keep(id, spec, rsaKey(spec.size, spec.exponent)));
       case 'EC-HSM':
         return Promise.resolve(
           this.#keep(
@@ -205,15 +213,13 @@ export class FakePartition {
     return Promise.resolve(crypto.privateEncrypt(this.#key(id), data));
   }
 
-  readonly #own = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
-
   attestationKey(): Promise<PublicPart> {
-    const { n, e } = this.#own.publicKey.export({ format: 'jwk' });
+    const { n, e } = crypto.createPublicKey(attestationKey()).export({ format: 'jwk' });
     return Promise.resolve({ kty: 'RSA', n: bytes(n), e: bytes(e) });
   }
 
   signStatement(statement: Uint8Array): Promise<Buffer> {
-    return Promise.resolve(crypto.sign('sha256', statement, this.#own.privateKey));
+    return Promise.resolve(crypto.sign('sha256', statement, attestationKey()));
   }
 
   /** Says the name and that the key is sensitive, and no more. */
@@ -221,7 +227,7 @@ export class FakePartition {
     this.#key(id);
     const blob = (attested: Attested) => {
       const statement = toBeSigned({ ...attested, label: ATTESTED_LABEL, id: `/keys/${id}` });
-      return Buffer.concat([statement, crypto.sign('sha256', statement, this.#own.privateKey)]);
+      return Buffer.concat([statement, crypto.sign('sha256', statement, attestationKey())]);
     };
     const privateKey = blob({ sensitive: true });
     return Promise.resolve(part.kty === 'oct' ? { privateKey } : { privateKey, publicKey: blob({}) });
