@@ -58,7 +58,7 @@ export async function advanceClock(parts: ClockParts, wish: unknown): Promise<Cl
   parts.moved();
   const { offset } = clock;
   const told = parts.pools().map(async (pool) => {
-    const instances = await pool.moveClock(offset, patienceMs);
+    const instances = await pool.orders.moveClock(offset, patienceMs);
     return instances.map(({ instance, paused }) => ({ pool: pool.name, instance, paused }));
   });
   const silent = (await Promise.all(told)).flat();

@@ -11,7 +11,7 @@ const SEEDS = 2 ** 32;
 
 /** What a pool suffers now. Throws a {@link ControlRefusal} when it was not made for that. */
 export function faultsOf(pool: Pool): FaultSettings {
-  const { faults } = pool;
+  const { faults } = pool.orders;
   if (faults) return faults;
   throw new ControlRefusal(
     'Conflict',
@@ -30,7 +30,7 @@ export async function changeFaults(pool: Pool, wish: unknown): Promise<FaultSett
     if (!(error instanceof FaultsMalformed)) throw error;
     throw new ControlRefusal('BadRequest', `The faults were not changed: ${error.message}.`);
   }
-  const silent = await pool.setFaults(faults, PATIENCE_MS);
+  const silent = await pool.orders.setFaults(faults, PATIENCE_MS);
   if (silent.length > 0) {
     const names = silent.map(({ instance, paused }) => `${instance}${paused ? ' (paused)' : ''}`).join(', ');
     throw new ControlRefusal(

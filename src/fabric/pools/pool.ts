@@ -3,15 +3,11 @@
 // is to be done about an end is the healer's plan, who takes part is the view's; this carries both out.
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../values/assert.js';
 import { makeDirectory } from '../../values/durable-file.js';
-import type { FaultSettings, OrderedFaults } from '../../values/faults.js';
 import type { InstanceFigures } from '../../values/figures.js';
-import type { FromInstance, OrderedNetwork, Peer, Relay, ToInstance } from '../../values/messages.js';
+import type { FromInstance, Peer, Relay, ToInstance } from '../../values/messages.js';
 import type { Seconds } from '../../values/moments.js';
-import { OPEN_NETWORK } from '../../values/network.js';
-import type { NetworkRules } from '../../values/network.js';
 import { isMember } from '../../values/view.js';
 import type { Member, View } from '../../values/view.js';
 import { NO_HISTORY, planRestart } from '../healer/plan.js';
@@ -20,8 +16,12 @@ import { LocalViewService } from '../view/view-service.js';
 import type { ViewService } from '../view/view-service.js';
 import { InstanceProcess } from './instance-process.js';
 import type { InstanceProgram, Joining } from './instance-process.js';
+import { PoolOrders } from './orders.js';
 import { MEMBERS, PoolError, empty, instanceDirectory, readPool, setAside, viewFile } from './pool-file.js';
 import type { PoolFile } from './pool-file.js';
+import { PoolQuestions } from './questions.js';
+import type { Answer, Said } from './questions.js';
+import { within } from './within.js';
 
 type StartMessage = Extract<ToInstance, { kind: 'start' }>;
 /** What every instance of a pool is started with. */
@@ -123,10 +123,6 @@ interface PoolEvents {
   warning: [message: string];
 }
 
-/** What an instance is asked, and says under the same name. */
-type Question = 'digest' | 'figures';
-type Said<K extends Question> = Extract<FromInstance, { kind: K }>;
-
 /** A place among the three, and the process that has it. */
 interface Slot {
   readonly instance: number;
@@ -150,6 +146,8 @@ interface Slot {
 
 export class Pool extends EventEmitter<PoolEvents> {
   readonly name: string;
+  /** What its instances go by. */
+  readonly orders: PoolOrders;
   readonly #start: PoolStart;
   readonly #program: InstanceProgram;
   readonly #file: PoolFile;
@@ -158,15 +156,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   readonly #slots: readonly Slot[];
   /** Told that something has changed. */
   readonly #waiters = new Set<() => void>();
-  /** Answers that `digest` waits for, by its id and the instance. */
-  readonly #questions = new Map<string, (said: Said<Question>) => void>();
-  #clockOffset: Seconds;
-  #network: OrderedNetwork = { order: 0, rules: OPEN_NETWORK };
-  /** Settles when every instance goes by the newest rules. */
-  #networkTold: Promise<void> = Promise.resolve();
-  /** What is suffered on request; undefined in a pool that was not made for it. */
-  #faults: OrderedFaults | undefined;
-  #protected = false;
+  readonly #questions = new PoolQuestions();
   #rootCertificate: string | undefined;
   /** Whether the pool is being made: then nobody is healed, and any failure ends the start. */
   #founding: boolean;
@@ -177,7 +167,6 @@ export class Pool extends EventEmitter<PoolEvents> {
   #stopping = false;
   #restarting = false;
   #turn = 0;
-  #questionId = 0;
 
   /**
    * Starts the three processes of an existing pool; {@link ready} then waits for them. Throws a `ViewError` when its
@@ -194,11 +183,15 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.name = name;
     this.#start = start;
     this.#program = program;
-    this.#clockOffset = start.clockOffset;
     this.#patience = { ...PATIENCE, ...patience };
     this.#file = readPool(directory, name);
     this.#view = new LocalViewService(viewFile(directory, name));
-    if (this.#file.founding.faults) this.#faults = { order: 0, rules: [], seed: 0 };
+    this.orders = new PoolOrders({
+      living: () => this.#living().map(({ process }) => process),
+      clockOffset: start.clockOffset,
+      suffersFaults: this.#file.founding.faults === true,
+      networkMs: this.#patience.networkMs,
+    });
     this.#founding = this.#view.view === undefined;
     this.#view.start({
       announce: (view, to) => this.#announce(view, to),
@@ -285,36 +278,11 @@ export class Pool extends EventEmitter<PoolEvents> {
   }
 
   /**
-   * Moves the clock of every living instance, and waits until each of them goes by it. Gives those that did not say so
-   * within `patienceMs`; they will when they hear of it.
+   * Wants keys to be protected, like `orders.wantProtection`; resolves when every member goes by it, and throws a
+   * {@link PoolError} when that takes too long.
    */
-  async moveClock(offset: Seconds, patienceMs: number): Promise<InstanceProcess[]> {
-    this.#clockOffset = offset;
-    const unconfirmed = new Set<InstanceProcess>();
-    const all = this.#living().map(async ({ process }) => {
-      unconfirmed.add(process);
-      await process.moveClock(offset);
-      unconfirmed.delete(process);
-    });
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, patienceMs);
-    });
-    await Promise.race([Promise.all(all), patience]);
-    clearTimeout(timer);
-    return [...unconfirmed];
-  }
-
-  /** Keys are to be protected from being purged early, from now on and for good. */
-  wantProtection(): void {
-    if (this.#protected) return;
-    this.#protected = true;
-    for (const { process } of this.#living()) process.tell({ kind: 'protect' });
-  }
-
-  /** The same; resolves when every member goes by it, and throws a {@link PoolError} when that takes too long. */
   async protect(): Promise<void> {
-    this.wantProtection();
+    this.orders.wantProtection();
     const { protectMs } = this.#patience;
     const holds = (): boolean =>
       this.#slots.every((slot) => !this.#inSync(slot) || slot.process.report?.purgeProtection === true);
@@ -332,56 +300,6 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** How its instances know what is passed on to them; undefined when nothing is. */
   get relay(): Relay | undefined {
     return this.#start.relay;
-  }
-
-  /** Who may reach the pool's data plane. */
-  get network(): NetworkRules {
-    return this.#network.rules;
-  }
-
-  /**
-   * Says who may reach the data plane from now on; resolves when every instance goes by it. One that serves and does not
-   * say so in time is ended: nobody shall come in by rules that were taken back.
-   */
-  setNetwork(rules: NetworkRules): Promise<void> {
-    // Whoever wishes for what is being told already waits for that.
-    if (isDeepStrictEqual(rules, this.#network.rules)) return this.#networkTold;
-    this.#network = { order: this.#network.order + 1, rules };
-    this.#networkTold = this.#tellNetwork(this.#network);
-    return this.#networkTold;
-  }
-
-  async #tellNetwork(network: OrderedNetwork): Promise<void> {
-    const { networkMs } = this.#patience;
-    const all = this.#living().map(async ({ process }) => {
-      if (await within(process.setNetwork(network), networkMs)) return;
-      if (!process.serving) return; // it hears of it before it serves
-      process.kill(`did not take the network rules within ${networkMs / 1_000} s and was killed`);
-      await process.ended;
-    });
-    await Promise.all(all);
-  }
-
-  /** What is suffered on request; undefined in a pool that was not made for it. */
-  get faults(): FaultSettings | undefined {
-    return this.#faults && { rules: this.#faults.rules, seed: this.#faults.seed };
-  }
-
-  /**
-   * Says what is to be suffered from now on, in a pool that was made for it, and waits until every living instance does.
-   * Gives those that did not say so within `patienceMs`; they will when they hear of it.
-   */
-  async setFaults({ rules, seed }: FaultSettings, patienceMs: number): Promise<InstanceProcess[]> {
-    assert(this.#faults !== undefined, 'faults are for pools that were made for them');
-    const faults = (this.#faults = { order: this.#faults.order + 1, rules, seed });
-    const silent = new Set<InstanceProcess>();
-    const all = this.#living().map(async ({ process }) => {
-      silent.add(process);
-      await process.setFaults(faults);
-      silent.delete(process);
-    });
-    await within(Promise.all(all), patienceMs);
-    return [...silent];
   }
 
   /** What each instance said last about its clock. */
@@ -592,29 +510,9 @@ export class Pool extends EventEmitter<PoolEvents> {
     return answers.map(({ instance, answer: { figures } }) => ({ instance, figures }));
   }
 
-  // Sorted by instance; without those that do not answer in time.
-  async #ask<K extends Question>(
-    kind: K,
-    patienceMs: number,
-  ): Promise<{ instance: number; answer: Said<K> }[]> {
-    const id = (this.#questionId += 1);
-    const answers = new Map<number, Said<K>>();
-    const asked = this.#slots.filter(({ process }) => process.serving);
-    const all = asked.map(async ({ instance, process }) => {
-      const answer = new Promise<void>((resolve) => {
-        this.#questions.set(`${id} ${instance}`, (said) => {
-          answers.set(instance, said as Said<K>);
-          resolve();
-        });
-      });
-      process.tell({ kind, id });
-      await Promise.race([answer, process.ended]);
-    });
-    await within(Promise.all(all), patienceMs);
-    for (const { instance } of asked) this.#questions.delete(`${id} ${instance}`);
-    return [...answers]
-      .map(([instance, answer]) => ({ instance, answer }))
-      .sort((a, b) => a.instance - b.instance);
+  #ask<K extends Said['kind']>(kind: K, patienceMs: number): Promise<Answer<K>[]> {
+    const serving = this.#slots.map(({ process }) => process).filter((process) => process.serving);
+    return this.#questions.ask(kind, serving, patienceMs);
   }
 
   /**
@@ -693,12 +591,10 @@ export class Pool extends EventEmitter<PoolEvents> {
       instance,
       directory,
       founding: this.#file.founding,
-      clockOffset: this.#clockOffset,
-      network: this.#network,
-      ...(this.#faults && { faults: this.#faults }),
+      ...this.orders.atStart,
       found: this.#view.view === undefined,
     });
-    if (this.#protected) process.tell({ kind: 'protect' });
+    this.orders.greet(process);
     void process.ended.then((reason) => this.#bury(slot, process, reason));
     return process;
   }
@@ -725,7 +621,7 @@ export class Pool extends EventEmitter<PoolEvents> {
         break;
       case 'digest':
       case 'figures':
-        this.#questions.get(`${message.id} ${instance}`)?.(message);
+        this.#questions.hear(instance, message);
         break;
       case 'joining':
       case 'clockSet':
@@ -916,15 +812,4 @@ export class Pool extends EventEmitter<PoolEvents> {
 
 function hasEnded({ restarts, process }: Slot): boolean {
   return restarts > 0 || process.reasonEnded !== undefined;
-}
-
-/** Whether it settles in time. */
-async function within(promise: Promise<unknown>, patienceMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.max(0, patienceMs));
-  });
-  const done = await Promise.race([promise.then(() => true), late]);
-  clearTimeout(timer);
-  return done;
 }

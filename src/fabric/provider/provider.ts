@@ -214,7 +214,7 @@ export class Provider {
   async #tellPools(): Promise<void> {
     const told = this.#state.hsms.map(async (hsm) => {
       const pool = this.pool(hsm.pool);
-      await pool?.setNetwork(networkRulesOf(hsm));
+      await pool?.orders.setNetwork(networkRulesOf(hsm));
       if (pool && hsm.purgeProtection && hsm.phase === 'Running') await pool.protect();
     });
     await Promise.all(told);
@@ -288,8 +288,8 @@ export class Provider {
     const running = { poolId: hsm.poolId, pool, open: false };
     this.#running.set(hsm.pool, running);
     try {
-      if (hsm.purgeProtection) pool.wantProtection();
-      await pool.setNetwork(networkRulesOf(hsm));
+      if (hsm.purgeProtection) pool.orders.wantProtection();
+      await pool.orders.setNetwork(networkRulesOf(hsm));
       await pool.ready();
       running.open = true;
       changed(this.openPools());

@@ -145,6 +145,7 @@ describe('what is passed on to a pool', () => {
       name: 'dev',
       host: `dev.${DOMAIN}:${DATA_PORT}`,
       candidates: () => [...doors].map(([instance, report]) => ({ instance, report: report as never })),
+      orders: {},
     };
     const app = express().set('query parser', 'simple');
     app.use(

@@ -162,7 +162,7 @@ test('pool: every live instance gets its turn as the first candidate', async () 
 test('pool: a clock is moved when each living instance has said so', async () => {
   const pool = await start();
   await pool.ready();
-  expect(await pool.moveClock(100, 60_000)).toEqual([]);
+  expect(await pool.orders.moveClock(100, 60_000)).toEqual([]);
   const all = [0, 1, 2].map((id) => ({ id, offset: 100 }));
   expect(pool.clocks()).toEqual(all);
   pool.instance(2)?.kill();
@@ -174,9 +174,9 @@ test('pool: a clock is moved when each living instance has said so', async () =>
 test('pool: who says nothing of the moved clock in time is named, and no longer once it is gone', async () => {
   const pool = await start({ silent: 1 });
   await pool.ready();
-  expect((await pool.moveClock(100, 1_000)).map(({ instance }) => instance)).toEqual([1]);
+  expect((await pool.orders.moveClock(100, 1_000)).map(({ instance }) => instance)).toEqual([1]);
   expect(pool.clocks()[1]).toEqual({ id: 1, offset: 0 });
-  const moved = pool.moveClock(200, 60_000);
+  const moved = pool.orders.moveClock(200, 60_000);
   pool.instance(1)?.kill();
   expect(await moved).toEqual([]);
 });
@@ -609,12 +609,12 @@ const orders = (pool: Pool): (number | undefined)[] => [0, 1, 2].map((id) => poo
 
 test('pool: every instance goes by new network rules before it is told so, and so does one that starts later', async () => {
   const pool = await started();
-  expect([pool.network, orders(pool)]).toEqual([OPEN_NETWORK, [0, 0, 0]]);
-  await pool.setNetwork(CLOSED);
-  expect([pool.network, orders(pool)]).toEqual([CLOSED, [1, 1, 1]]);
-  await Promise.all([pool.setNetwork(OPEN_NETWORK), pool.setNetwork(CLOSED)]);
-  expect([pool.network, orders(pool)]).toEqual([CLOSED, [3, 3, 3]]);
-  await pool.setNetwork({ ...CLOSED });
+  expect([pool.orders.network, orders(pool)]).toEqual([OPEN_NETWORK, [0, 0, 0]]);
+  await pool.orders.setNetwork(CLOSED);
+  expect([pool.orders.network, orders(pool)]).toEqual([CLOSED, [1, 1, 1]]);
+  await Promise.all([pool.orders.setNetwork(OPEN_NETWORK), pool.orders.setNetwork(CLOSED)]);
+  expect([pool.orders.network, orders(pool)]).toEqual([CLOSED, [3, 3, 3]]);
+  await pool.orders.setNetwork({ ...CLOSED });
   expect(orders(pool)).toEqual([3, 3, 3]);
   pool.instance(1)?.kill();
   await eventually(() => whole(pool) && pool.status().instances[1]?.restarts === 1);
@@ -630,7 +630,7 @@ test.each(['mutinous', 'paused'])(
     const { ends } = history(pool);
     if (how === 'paused') pool.instance(2)?.pause();
     else wish(pool, { mutinous: 2 });
-    await pool.setNetwork(CLOSED);
+    await pool.orders.setNetwork(CLOSED);
     expect(ends).toEqual([[2, 'did not take the network rules within 0.3 s and was killed']]);
     wish(pool, {});
     await eventually(() => whole(pool) && pool.status().instances[2]?.restarts === 1);
@@ -644,8 +644,8 @@ test('pool: who wishes for rules that are being told waits until they hold, too'
   await pool.ready();
   const { ends } = history(pool);
   pool.instance(2)?.pause();
-  const first = pool.setNetwork(CLOSED);
-  await pool.setNetwork({ ...CLOSED });
+  const first = pool.orders.setNetwork(CLOSED);
+  await pool.orders.setNetwork({ ...CLOSED });
   expect(ends.map(([instance]) => instance)).toEqual([2]);
   await first;
 });

@@ -12,8 +12,8 @@ import type { ConsoleFile } from './files.js';
 
 /** What the console needs of a pool. */
 export interface ConsolePool extends RelayedPool {
-  /** Defined in a pool that suffers faults on request. */
-  readonly faults?: unknown;
+  /** Its faults are defined in a pool that suffers some on request. */
+  readonly orders: { readonly faults?: unknown };
 }
 
 export interface ConsoleParts {
@@ -84,7 +84,7 @@ export function consoleRoutes({ pool, administrators, files = readConsole() }: C
   // Asked before the faults themselves, of which most pools have none: browsers would note the refusal as an error.
   routes.get('/pools/:pool/faults', administrators);
   routes.get('/pools/:pool/faults', (request, response) => {
-    response.json({ offered: pool(request.params.pool.toLowerCase())?.faults !== undefined });
+    response.json({ offered: pool(request.params.pool.toLowerCase())?.orders.faults !== undefined });
   });
   routes.get('/', (request, response) => {
     // What the page names is beside it only when its address ends with a slash.
