@@ -343,7 +343,7 @@ export class TestPool {
     const pid = this.instancePids[instance] ?? -1;
     for (let tries = 0; tries < 30; tries += 1) {
       const socket = await this.connect();
-      if (holdsConnection(pid, socket.localPort ?? 0)) return socket;
+      if (holderOf(socket.localPort ?? 0, [pid]) === 0) return socket;
       socket.destroy();
     }
     throw new Error(`no connection came to instance ${instance}`);
@@ -359,7 +359,7 @@ export class TestPool {
     for (let tries = 0; tries < 30 && found.size < 3; tries += 1) {
       const client = new Client({ ...this.address(), token, keepAlive: true });
       const { localPort } = await client.call('GET', '/keys');
-      const instance = this.instancePids.findIndex((pid) => holdsConnection(pid, localPort));
+      const instance = holderOf(localPort, this.instancePids);
       if (instance < 0 || found.has(instance)) client.close();
       else found.set(instance, client);
     }
@@ -382,21 +382,25 @@ async function statusOf(control: Client): Promise<ReadyDocument['pools'] | undef
   }
 }
 
-/** Whether a process holds the other end of our connection from a local port. */
-function holdsConnection(pid: number, localPort: number): boolean {
+/** Which of these processes holds the other end of our connection from a local port; -1 when none does. */
+function holderOf(localPort: number, pids: readonly number[]): number {
   const remote = `0100007F:${localPort.toString(16).toUpperCase().padStart(4, '0')}`;
+  // Long while there are many connections, also of others and such as have ended.
   const inodes = readFileSync('/proc/net/tcp', 'latin1')
     .split('\n')
+    .filter((line) => line.includes(remote))
     .map((line) => line.trim().split(/\s+/))
     .filter((fields) => fields[2] === remote)
     .map((fields) => `socket:[${fields[9] ?? ''}]`);
-  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-    try {
-      return inodes.includes(readlinkSync(`/proc/${pid}/fd/${fd}`));
-    } catch {
-      return false; // closed meanwhile
-    }
-  });
+  return pids.findIndex((pid) =>
+    readdirSync(`/proc/${pid}/fd`).some((fd) => {
+      try {
+        return inodes.includes(readlinkSync(`/proc/${pid}/fd/${fd}`));
+      } catch {
+        return false; // closed meanwhile
+      }
+    }),
+  );
 }
 
 interface ClientOptions {
